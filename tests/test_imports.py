@@ -223,6 +223,24 @@ def test_a_first_run_loads_neither_the_compiler_of_torch_nor_what_only_reports_n
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("command", ["run", "plan", "search"])
+@pytest.mark.parametrize("wrong", ["cpus=0", "sbatch.time=5", "cpu=1", "address=a"])
+def test_a_wrong_option_of_a_launcher_is_told_before_torch_is_loaded(tmp_path: Path, command: str, wrong: str) -> None:
+    words = [command, "lr=choice(1,2)", "hydra/launcher=slurm", f"hydra.launcher.{wrong}", f"results_dir={tmp_path}/a"]
+    found = loaded(f"from ablate.cli.commands import main; assert main({words}) == 2")
+    assert "hydra" in found
+    assert "torch" not in found
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_speed_lane_in_shared_nodes_is_refused_before_torch_is_loaded(tmp_path: Path, command: str) -> None:
+    words = [command, "lr=1,2", "hydra/launcher=slurm", "speed=true", f"results_dir={tmp_path}/a"]
+    assert "torch" not in loaded(f"from ablate.cli.commands import main; assert main({words}) == 2")
+
+
+@pytest.mark.full
 def test_the_report_of_a_sweep_loads_no_statistics_that_only_other_reports_need(tmp_path: Path) -> None:
     made = "from tests.report.made import config, write_run"
     make = f"from pathlib import Path; {made}; from ablate.report import write_report"

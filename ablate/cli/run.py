@@ -87,16 +87,15 @@ def train(arguments: Sequence[str], command: str) -> int:
             from ablate.sweeping.launch import run_sweep
 
         asleep()
-        summaries.append(run_sweep(configs, asked.name, command, asked.preset, asked.given, launcher=asked.launcher))
+        summaries.append(run_sweep(configs, asked.name, command, asked.preset, asked.given, cluster=asked.cluster))
 
     def search(problem: "Problem") -> None:
         begin()
         with loading():
-            from ablate.config.launchers import is_cluster
             from ablate.searching.run import run_search
 
         asleep()
-        if is_cluster(problem.launcher):
+        if problem.cluster is not None:
             from ablate.searching.over_cluster import search_by_cluster
 
             found.append(search_by_cluster(problem, command, arguments, search_in_job))

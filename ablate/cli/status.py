@@ -133,12 +133,12 @@ def line_of_job(job: dict[str, Any]) -> str:
 def in_use(folder: Path) -> bool | None:
     """Whether another program holds a sweep's folder; None where that cannot be known."""
     from ablate.config.errors import StorageError
-    from ablate.records.locks import InUse, held
+    from ablate.records.locks import LOCK, InUse, held
 
-    if not (folder / ".lock").exists():
+    if not (folder / LOCK).exists():
         return False
     try:
-        with held(folder / ".lock", "", say=lambda line: None) as locked:
+        with held(folder / LOCK, "", say=lambda line: None) as locked:
             return False if locked else None
     except InUse:
         return True

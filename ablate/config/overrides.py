@@ -116,7 +116,7 @@ def for_hydra(words: Sequence[str], sweeper_options: Collection[str] = (), once:
             zipped.append(_together(rows))
     if once:
         check_once(read)
-        check_launcher(read)
+    check_launcher(list(map(Override.read, checked)))
     if zipped:
         checked.append(f"{ZIPPED}=[{','.join(map(quote, zipped))}]")
     # Hydra fails on a group that is set to nothing: no preset is what there is without a word of it
@@ -147,18 +147,22 @@ def plugin_files(overrides: Sequence[Override]) -> list[str]:
 
 
 def check_launcher(overrides: Sequence[Override]) -> None:
-    """Raise UserError for an option that the launcher of these words does not have. A preset may choose another."""
+    """Raise UserError for an option that the launcher of these words does not have; no preset chooses another."""
     given = {override.key: override.value or "" for override in overrides}
-    chosen = given.get("hydra/launcher", launchers.LOCAL)
-    has = launchers.launchers().get(chosen, {})
+    chosen, all_of_them = given.get("hydra/launcher", launchers.LOCAL), launchers.launchers()
+    has = all_of_them.get(chosen, {})
     for key in given:
         option = key.removeprefix("hydra.launcher.").partition(".")[0]
-        if key.startswith("hydra.launcher.") and option not in has and "sweeps" not in given:
-            of = [name for name, options in launchers.launchers().items() if option in options]
-            raise UserError(
-                f"hydra/launcher={chosen} has no option {option}; "
-                + (f"give hydra/launcher={listing(of)}" if of else f"choose {listing(sorted(has))}")
-            )
+        if key.startswith("hydra.launcher.") and option not in has:
+            meant = nearest(option, has or launchers.all_options())
+            if of := [name for name, options in all_of_them.items() if option in options]:
+                remedy = f"give hydra/launcher={listing(of)}"
+            elif has:
+                remedy = f"choose hydra.launcher.{{{','.join(sorted(has))}}}{meant}"
+            else:
+                with_some = listing(name for name, options in all_of_them.items() if options)
+                remedy = f"options are those of hydra/launcher={with_some}{meant}"
+            raise UserError(f"hydra/launcher={chosen} has no option {option}; {remedy}")
 
 
 def check_once(overrides: Sequence[Override]) -> None:
@@ -279,12 +283,6 @@ def _of_hydra(override: Override, sweeper_options: Collection[str]) -> Override:
             f"{nearest(option[1], sweeper_options)}"
         )
     if option := re.match(r"hydra\.launcher\.(\w+)", key):
-        if option[1] not in launchers.all_options():
-            known = launchers.all_options()
-            raise UserError(
-                f"there is no option {key}; choose hydra.launcher.{{{','.join(sorted(known))}}}"
-                f"{nearest(option[1], known)}"
-            )
         # Hydra takes entries that are not there yet only where it is told that they are new.
         may_be_new = launchers.is_table(option[1]) or key.count(".") > 2
         return replace(override, sign="++") if may_be_new and override.sign != "~" else override

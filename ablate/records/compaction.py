@@ -24,7 +24,7 @@ from ablate.records import timings as stored_timings
 from ablate.records.curves import curve_csv, read_curve
 from ablate.records.files import compact_json, entries, exact_json, remove, remove_unfinished, write_text
 from ablate.records.kinds import is_name
-from ablate.records.locks import InUse, held_soon
+from ablate.records.locks import LOCK, InUse, held_soon
 from ablate.records.parquet_files import TableError, version_of
 from ablate.records.places import holds_runs, holds_timings, no_sweep
 from ablate.records.reading import RecordError, from_json, read_json
@@ -86,7 +86,7 @@ def compacted(folder: Path) -> None:
 
     say = lines()
     try:
-        with held_soon(folder / ".lock", "start no other ablate on this folder meanwhile"):
+        with held_soon(folder / LOCK, "start no other ablate on this folder meanwhile"):
             remove_unfinished(folder)
             compact(folder)
     except InUse:

@@ -1,11 +1,12 @@
 """The GPU that computed, as its driver and torch describe it. Imports no torch; reads it if it is loaded."""
 
 import platform
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from ablate.records.asking import output_of
 
 SAME_KIND = ("gpu", "gpu_capability", "gpu_memory_bytes", "driver", "cuda", "cudnn")
 """The facts that two cards must share for their times to be comparable."""
@@ -54,11 +55,5 @@ def driver_version() -> str | None:
         return next(word for word in words if word[:1].isdigit() and "." in word)
     except (OSError, IndexError, StopIteration):
         pass
-    try:
-        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        told = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=10, check=True
-        ).stdout.split()
-    except (OSError, subprocess.SubprocessError):
-        return None
+    told = output_of("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").split()
     return told[0] if told else None

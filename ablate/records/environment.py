@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.config.schema import PACKAGE_DIR
+from ablate.records.asking import NO_ANSWER, ask
 from ablate.records.devices import gpu_facts
 
 DISTRIBUTION = "ablate-rnn"
@@ -76,7 +77,7 @@ def _of_checkout(root: Path) -> dict[str, Any]:
         return {"git_unknown": "git is not installed"}
     except subprocess.CalledProcessError as error:
         return {"git_unknown": (error.stderr.strip().splitlines() or [f"git ended with status {error.returncode}"])[0]}
-    except (OSError, subprocess.SubprocessError) as error:
+    except NO_ANSWER as error:
         return {"git_unknown": f"git: {error}"}
     return {"git_commit": commit, "git_dirty": bool(changed)}
 
@@ -84,10 +85,7 @@ def _of_checkout(root: Path) -> dict[str, Any]:
 def _git(root: Path, *arguments: str) -> str:
     # A folder that another user owns (a container's mount) is refused unless it is called safe; nothing is written.
     options = ["--no-optional-locks", "-c", f"safe.directory={root.as_posix()}", "-c", "core.fsmonitor=false"]
-    command = ["git", *options, "-C", str(root), *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", timeout=10, check=True
-    ).stdout.strip()
+    return ask("git", *options, "-C", str(root), *arguments).stdout.strip()
 
 
 def _carried() -> dict[str, Any]:

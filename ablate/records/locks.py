@@ -21,6 +21,9 @@ from ablate.records.files import entries, make_folder, user_folder
 FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
+LOCK = ".lock"
+"""The lock of a sweep's folder, in it."""
+
 LOOK_S = 0.2
 """So long a lock in use is tried: whoever only looks whether it is holds it for a moment."""
 
@@ -132,7 +135,7 @@ def exclusive(folder: Path, shared: bool = False) -> Iterator[None]:
     without = "start no other ablate on this folder meanwhile, it would train the same runs again (records stay whole)"
     with ExitStack() as stack:
         try:
-            stack.enter_context(held_soon(folder / ".lock", without, shared=shared))
+            stack.enter_context(held_soon(folder / LOCK, without, shared=shared))
         except InUse as error:
             say = f"{folder} is in use by another ablate; wait for it, or give another name=NAME"
             raise UserError(say) from error

@@ -29,8 +29,7 @@ from ablate.searching.settings import (
     searched_for,
     whole,
 )
-from ablate.sweeping.hydra_jobs import table, written
-from ablate.sweeping.launching.options import options_of
+from ablate.sweeping.hydra_jobs import cluster_of, table, written
 from ablate.sweeping.naming import decides, folder_name
 
 if TYPE_CHECKING:
@@ -75,8 +74,7 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Parsed], run_searc
     context, config = sweeper.hydra_context, sweeper.config
     assert context is not None
     assert config is not None
-    launcher = plain(config.hydra.launcher)
-    cluster = options_of(launcher)
+    cluster = cluster_of(config)
     for override in overrides:
         check_searchable(override)
 
@@ -101,7 +99,7 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Parsed], run_searc
     preset = config.hydra.runtime.choices.get("sweeps")
     given = presets.given([*typed, *(str(override.input_line) for override in overrides)], preset)
     name = folder_name(typed, preset)
-    return run_search(Problem(space, settings, compose, defaults, name, preset, given, launcher))
+    return run_search(Problem(space, settings, compose, defaults, name, preset, given, cluster))
 
 
 def fixed_value(config: Config, name: str) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 
 from optuna import Study
 
+from ablate.analysis.trials import JOURNAL
 from ablate.config.columns import as_typed
 from ablate.config.errors import ConfigError, UserError, counted
 from ablate.config.overrides import Override
@@ -24,6 +25,7 @@ from ablate.config.schema import Config
 from ablate.records.failures import failures
 from ablate.records.jobs import DONE, Batch, batches
 from ablate.records.locks import exclusive
+from ablate.records.refused import undone_if_refused
 from ablate.searching.evaluation import Failed
 from ablate.searching.finale import Outcome, conclude
 from ablate.searching.progress import SearchProgress
@@ -39,7 +41,7 @@ from ablate.searching.workers import PREFIX, Worker
 from ablate.sweeping import schedule
 from ablate.sweeping.launching import collect
 from ablate.sweeping.launching.following import Followed, Waiting, clear, known_states
-from ablate.sweeping.launching.options import Options, options_of
+from ablate.sweeping.launching.options import Options
 from ablate.sweeping.launching.orders import code
 from ablate.sweeping.launching.queues import IN_QUEUE, Queue, queue_of
 from ablate.sweeping.launching.worker import Beacon, CarryOut
@@ -70,12 +72,12 @@ class Reader(Trainer):
 
 
 def search_by_cluster(problem: Problem, command: str, words: Sequence[str], carry_out: CarryOut) -> Found:
-    """Have a search done by the launcher of its problem: collect the jobs of before, or submit some, and wait.
+    """Have a search done by the cluster of its problem: collect the jobs of before, or submit some, and wait.
 
     `words` mean the search, and `carry_out` has a job do what they mean (`share_of_job`). Raises UserError for what
     cannot be searched, or not by several machines, and where the cluster cannot be had or refuses.
     """
-    options = options_of(problem.launcher)
+    options = problem.cluster
     assert options is not None
     problem = shared(problem)
     most = jobs_for(problem.settings.n_trials, problem.settings, options)
@@ -83,6 +85,7 @@ def search_by_cluster(problem: Problem, command: str, words: Sequence[str], carr
     folder, settings = prepared.folder, prepared.settings
     queue = queue_of(options)
     with (
+        undone_if_refused(folder, JOURNAL),
         exclusive(folder, shared=True),
         looked_at(settings, folder, prepared.name, prepared.design, prepared.pruner) as study,
     ):

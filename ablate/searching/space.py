@@ -10,7 +10,7 @@ A condition says when a dimension exists: `dropout: {layers: [2, 3]}` is only dr
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from optuna.trial import Trial
 from ablate.config.errors import ConfigError, listing, nearest
 from ablate.config.schema import Config
 from ablate.searching.settings import Settings
+from ablate.sweeping.launching.options import Options
 
 Values = dict[str, Any]
 """The knobs of one trial, by name."""
@@ -207,7 +208,7 @@ class Problem:
     name: str  # of the search's folder, where the config gives none
     preset: str | None = None
     given: tuple[str, ...] = ()  # the knobs that the command line or the preset sets
-    launcher: Mapping[str, Any] = field(default_factory=dict)  # what trains it, with its options; this machine without
+    cluster: Options | None = None  # that trains it; this machine without
 
 
 def build(

@@ -22,6 +22,7 @@ from ablate.config.identity import without_effect
 from ablate.config.knobs import GROUPS
 from ablate.config.overrides import Override, for_hydra
 from ablate.config.schema import Config
+from ablate.sweeping.launching.options import Options, check_alone, options_of
 from ablate.sweeping.naming import Asked, folder_name
 
 if TYPE_CHECKING:
@@ -165,14 +166,22 @@ def _typed(config: DictConfig) -> list[str]:
 
 
 def asked_for(config: DictConfig, configs: Sequence[Config], job_overrides: Sequence[Sequence[str]]) -> Asked:
-    """What was typed, and by which preset, as the sweep's folder and its warnings need it."""
+    """What was typed, and by which preset, as the sweep's folder and its warnings need it; and the cluster that is to
+    train. Raises ConfigError for what it cannot be told."""
+    cluster = cluster_of(config)
+    if cluster is not None and configs[0].speed:
+        check_alone(cluster)
     typed = _typed(config)
     typed += [str(word) for word in config.hydra.sweeper.get("zipped") or ()]
     preset = config.hydra.runtime.choices.get("sweeps")
     given = presets.given([word for job in [typed, *job_overrides] for word in job], preset)
     unread = without_effect(configs, given)
-    launcher = OmegaConf.to_container(config.hydra.launcher, resolve=True)
-    return Asked(folder_name(typed, preset, unread), preset, given, cast(dict[str, Any], launcher))
+    return Asked(folder_name(typed, preset, unread), preset, given, cluster)
+
+
+def cluster_of(config: DictConfig) -> Options | None:
+    """The launcher that Hydra composed, checked; None for this machine. Raises ConfigError."""
+    return options_of(cast(dict[str, Any], OmegaConf.to_container(config.hydra.launcher, resolve=True)))
 
 
 def _numbered(job: DictConfig, number: int) -> DictConfig:

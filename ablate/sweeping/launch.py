@@ -4,7 +4,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 from rich.console import RenderableType
 from rich.markup import escape
@@ -18,11 +17,12 @@ from ablate.records.files import entries
 from ablate.records.locks import exclusive
 from ablate.records.neighbours import reuse
 from ablate.records.reading import RecordError
+from ablate.records.refused import undone_if_refused
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
 from ablate.sweeping.launching.collect import over_queue
 from ablate.sweeping.launching.following import refuse_beside_jobs
-from ablate.sweeping.launching.options import Options, check_alone, options_of
+from ablate.sweeping.launching.options import Options
 from ablate.sweeping.manifest import check_same_question, write_manifest
 from ablate.sweeping.plan import Plan, label, make_plan, varying
 from ablate.sweeping.planning.estimate import what_is_ahead
@@ -43,26 +43,23 @@ def run_sweep(
     preset: str | None = None,
     given: Sequence[str] = (),
     quiet: bool = False,
-    launcher: Mapping[str, Any] | None = None,
+    cluster: Options | None = None,
     above: RenderableType | None = None,
 ) -> Summary:
     """Every missing run of every setting. Raises UserError, before anything is written, for input that cannot run.
 
     `given` are the knobs that the command line or the preset sets. `quiet` says nothing of its progress; `above`
-    stands over it on a terminal. `launcher` is what trains it, with its options (`conf/hydra/launcher/`), this machine
-    without.
+    stands over it on a terminal. `cluster` is what trains it, this machine without.
     """
     folder = folder_of(configs, default_name)
-    options = options_of(launcher or {})
     plan = make_plan(configs, folder, fallback_data(), given=given)
     check_interval()
-    for config in configs if options is None else ():
+    for config in configs if cluster is None else ():
         check_device(config)
-    if options is not None and configs[0].speed:
-        check_alone(options)
     summary = Summary(folder, report=all(config.report for config in configs))
-    with quality_jobs() if options is None else nullcontext(), exclusive(folder):
-        if options is None:
+    machine = quality_jobs() if cluster is None else nullcontext()
+    with machine, undone_if_refused(folder), exclusive(folder):
+        if cluster is None:
             refuse_beside_jobs(folder)
         plan.warnings += check_same_question(plan, command, preset, given)
         write_manifest(plan, command, preset)
@@ -75,13 +72,13 @@ def run_sweep(
             for warning in plan.warnings:
                 progress.warn(warning)
             try:
-                run_settings(plan, configs, progress, summary, options)
+                run_settings(plan, configs, progress, summary, cluster)
             except KeyboardInterrupt:
                 summary.interrupted = True
             except StorageError as error:
                 summary.storage = str(error)
         count_lost(plan, summary)
-    if configs[0].speed and options is None and not summary.interrupted and not summary.storage:
+    if configs[0].speed and cluster is None and not summary.interrupted and not summary.storage:
         time_settings(plan, configs[0].speed_s, summary, quiet)
     return summary
 
@@ -146,7 +143,7 @@ def count_lost(plan: Plan, summary: Summary) -> None:
 
 
 def run_settings(
-    plan: Plan, configs: Sequence[Config], progress: Progress, summary: Summary, options: Options | None
+    plan: Plan, configs: Sequence[Config], progress: Progress, summary: Summary, cluster: Options | None
 ) -> None:
     """Train what is missing, here or by a cluster; what goes wrong in a setting does not touch the others."""
     swept = varying(configs)
@@ -158,8 +155,8 @@ def run_settings(
             programs.failed([setting], setting.error)
         elif failed_before:
             programs.clear_failure(setting)
-    if options is not None:
-        over_queue(plan, names, progress, summary, options, configs[0].speed_s if configs[0].speed else None)
+    if cluster is not None:
+        over_queue(plan, names, progress, summary, cluster, configs[0].speed_s if configs[0].speed else None)
         return
     side_by_side = schedule.workers(configs)
     programs.train_all(side_by_side, lambda tasks, pool, at_once: what_is_ahead(plan, tasks, pool, at_once))

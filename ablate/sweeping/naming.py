@@ -1,14 +1,14 @@
 """Names of folders, made from what a person typed."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from ablate.config.identity import short_hash
 from ablate.config.knobs import can_be_swept, knobs
 from ablate.config.overrides import Override
 from ablate.config.quoting import split, unquote
+from ablate.sweeping.launching.options import Options
 
 BASELINE = "baseline"
 """The folder of the sweep in which nothing is given."""
@@ -20,12 +20,12 @@ NAME_LIMIT = 100
 @dataclass(frozen=True)
 class Asked:
     """What a command asks for beside its configs: the folder's name where none is given, the preset, the knobs given
-    on the command line or by the preset, and the launcher with its options (`ablate.config.launchers`)."""
+    on the command line or by the preset, and the cluster that is to train, this machine without."""
 
     name: str
     preset: str | None = None
     given: tuple[str, ...] = ()
-    launcher: Mapping[str, Any] = field(default_factory=dict)
+    cluster: Options | None = None
 
 
 def folder_name(overrides: Sequence[str], preset: str | None = None, unread: Collection[str] = ()) -> str:

@@ -5,12 +5,13 @@ nothing is recorded, and it is said.
 """
 
 import os
-import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from ablate.records.asking import NO_ANSWER, ask
 
 LIMITS = {
     0x04: "power cap",
@@ -121,7 +122,7 @@ def _by_command(uuid: str) -> tuple[Any, ...] | None:
         try:
             line = _asked(uuid, f"--query-gpu={','.join((*QUERY, reasons_name))}")[0]
             pids = [int(word) for word in _asked(uuid, "--query-compute-apps=pid") if word.isdecimal()]
-        except (OSError, subprocess.SubprocessError, IndexError):  # it may know the other name
+        except (*NO_ANSWER, IndexError):  # it may know the other name
             continue
         *numbers, reasons = [word.strip() for word in line.split(",")]
         return *map(_number, numbers), _bits(reasons), pids, "nvidia-smi"
@@ -129,10 +130,7 @@ def _by_command(uuid: str) -> tuple[Any, ...] | None:
 
 
 def _asked(uuid: str, query: str) -> list[str]:
-    command = ["nvidia-smi", f"--id={uuid}", query, "--format=csv,noheader,nounits"]
-    return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", timeout=10, check=True
-    ).stdout.splitlines()
+    return ask("nvidia-smi", f"--id={uuid}", query, "--format=csv,noheader,nounits").stdout.splitlines()
 
 
 def _number(word: str) -> float | None:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +12,12 @@ from typing import Any
 
 from ablate.config.errors import UserError
 from ablate.config.identity import short_hash
+from ablate.records.asking import output_of
 from ablate.records.devices import SAME_KIND, gpu_facts
 from ablate.records.environment import cores, environment
 from ablate.records.locks import InUse, held_on_machine
 
 STAT = Path("/proc/stat")
-
-ASK_S = 30.0
-"""How long SLURM may take to answer."""
 
 LANE = 1
 """Raised when a change to the code alters what is timed: timings of older lanes are measured again."""
@@ -88,13 +85,7 @@ def shares_its_node() -> bool:
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         return False
-    try:
-        asked = subprocess.run(
-            ["scontrol", "show", "job", job], capture_output=True, text=True, errors="replace", timeout=ASK_S
-        )
-    except (OSError, subprocess.SubprocessError):
-        return False
-    found = re.search(r"\bOverSubscribe=(\w+)", asked.stdout)
+    found = re.search(r"\bOverSubscribe=(\w+)", output_of("scontrol", "show", "job", job))
     return found is not None and found[1] != "NO"
 
 

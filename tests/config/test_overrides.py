@@ -106,7 +106,9 @@ def test_several_texts_of_a_knob_that_can_be_swept() -> None:
         ("speed=true,false", "speed has several values"),
         ("threads=choice(1,2)", "threads has several values"),
         ("hydra/launcher=slrum", "did you mean slurm?"),
+        ("hydra.launcher.cpu=2", "hydra/launcher=local has no option cpu; options are those of hydra/launcher=ray or "),
         ("hydra.launcher.cpu=2", "did you mean cpus?"),
+        ("hydra.launcher.cpus=2", "hydra/launcher=local has no option cpus; give hydra/launcher=ray or slurm"),
         ("hydra/sweeper=optun", "did you mean optuna?"),
         ("hydra/job_logging=default", "has no effect here"),
         ("hydra.sweep.dir=x", "results_dir=FOLDER"),
@@ -123,6 +125,28 @@ def test_what_cannot_be_meant_is_refused(word: str, says: str) -> None:
         for_hydra([word])
     assert says in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("more", [[], ["sweeps=smoke"]])
+@pytest.mark.parametrize(
+    ("launcher", "option", "says"),
+    [
+        ("slurm", "cpu=2", "hydra/launcher=slurm has no option cpu; choose hydra.launcher.{account,at_once,cpus,"),
+        ("slurm", "cpu=2", "did you mean cpus?"),
+        ("ray", "memory_gb=2", "hydra/launcher=ray has no option memory_gb; choose hydra.launcher.{address,cpus,"),
+        ("ray", "memory_gb=2", "did you mean mem_gb?"),
+        ("ray", "time_min=2", "hydra/launcher=ray has no option time_min; give hydra/launcher=slurm"),
+        ("slurm", "address=a", "hydra/launcher=slurm has no option address; give hydra/launcher=ray"),
+        ("local", "cpus=2", "hydra/launcher=local has no option cpus; give hydra/launcher=ray or slurm"),
+        ("ablate", "foo.x=2", "hydra/launcher=ablate has no option foo; options are those of hydra/launcher=ray or "),
+    ],
+)
+def test_an_option_of_another_launcher_is_refused(launcher: str, option: str, says: str, more: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        for_hydra([f"hydra/launcher={launcher}", f"hydra.launcher.{option}", *more])
+    assert str(caught.value).startswith(says) or str(caught.value).endswith(says)
+    unknown_to_it = {"time_min", "address", "account"} - set(launchers().get(launcher, ()))
+    assert not {name for name in unknown_to_it if name in str(caught.value)} - {option.partition("=")[0]}
 
 
 TABLES = [

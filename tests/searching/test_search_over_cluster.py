@@ -198,3 +198,17 @@ def test_what_several_machines_cannot_share_is_one_line(
     assert search(*ON_CLUSTER, *words) == 2
     assert says in capsys.readouterr().err
     assert not Path("results").exists()
+
+
+def test_a_search_that_a_cluster_refuses_leaves_nothing(
+    cluster: Cluster, search: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A study would bind the next command of this name to what was searched."""
+
+    def refuse(self: Cluster, batch: Batch, carry_out: CarryOut) -> list[str]:
+        raise UserError("no such partition")
+
+    monkeypatch.setattr(Cluster, "submit", refuse)
+    assert search(*ON_CLUSTER) == 2
+    assert "no such partition" in capsys.readouterr().err
+    assert not Path("results").exists()

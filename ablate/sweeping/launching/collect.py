@@ -16,7 +16,7 @@ from rich.markup import escape
 from ablate.config.errors import UserError, counted
 from ablate.records import results
 from ablate.records.files import entries
-from ablate.records.jobs import DONE, Batch, batches, new_batch
+from ablate.records.jobs import DONE, Batch, batches, jobs_dir, new_batch
 from ablate.records.places import runs_dir
 from ablate.records.reading import RecordError
 from ablate.records.record import Record
@@ -334,6 +334,8 @@ def hand_over(
         batch.ids = queue.submit(batch, carry_out)
     except BaseException:
         batch.remove()
+        with suppress(OSError):  # others are there
+            jobs_dir(folder).rmdir()
         raise
     batch.write()
     return batch

@@ -1,5 +1,6 @@
 """The options of launchers, `conf/hydra/launcher/*.yaml`, checked: one line for each that cannot be meant."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
@@ -53,6 +54,70 @@ UNITS = {"_min": "minutes", "_s": "seconds", "_gb": "GB"}
 """By how an option's name ends: SLURM itself takes 01:00:00 for an hour, which people type."""
 
 
+SHORT = {
+    "A": "account",
+    "B": "extra-node-info",
+    "C": "constraint",
+    "D": "chdir",
+    "F": "nodefile",
+    "G": "gpus",
+    "H": "hold",
+    "J": "job-name",
+    "L": "licenses",
+    "M": "clusters",
+    "N": "nodes",
+    "O": "overcommit",
+    "Q": "quiet",
+    "S": "core-spec",
+    "V": "version",
+    "W": "wait",
+    "a": "array",
+    "b": "begin",
+    "c": "cpus-per-task",
+    "d": "dependency",
+    "e": "error",
+    "h": "help",
+    "i": "input",
+    "k": "no-kill",
+    "m": "distribution",
+    "n": "ntasks",
+    "o": "output",
+    "p": "partition",
+    "q": "qos",
+    "s": "oversubscribe",
+    "t": "time",
+    "u": "usage",
+    "v": "verbose",
+    "w": "nodelist",
+    "x": "exclude",
+}
+"""Options of sbatch by one letter, with their names, which alone a script may hold after two dashes."""
+
+GPUS = "give hydra.launcher.gpus or, where their kind counts, hydra.launcher.sbatch.gres=gpu:KIND:NUMBER"
+ONE_TASK = "the launcher has each job be one task on one node; leave it out"
+LOGS = "the launcher keeps the logs of jobs in the folder of the sweep; leave it out"
+FOLLOWED = "the launcher could not follow its jobs; leave it out"
+NOT_OF_SBATCH = {
+    "time": "give hydra.launcher.time_min",
+    "partition": "give hydra.launcher.partition",
+    "account": "give hydra.launcher.account",
+    "qos": "give hydra.launcher.qos",
+    "exclusive": "give hydra.launcher.exclusive",
+    "mem": "give hydra.launcher.mem_gb",
+    "cpus-per-task": "give hydra.launcher.cpus",
+    **dict.fromkeys(("gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task"), GPUS),
+    "array": "give hydra.launcher.jobs and hydra.launcher.at_once",
+    "signal": "give hydra.launcher.notice_s",
+    **dict.fromkeys(("output", "error", "open-mode"), LOGS),
+    **dict.fromkeys(("nodes", "ntasks"), ONE_TASK),
+    **dict.fromkeys((f"ntasks-per-{part}" for part in ("node", "core", "socket", "gpu")), ONE_TASK),
+    **dict.fromkeys(("clusters", "parsable", "quiet", "test-only", "wait", "wrap"), FOLLOWED),
+    **dict.fromkeys(("help", "usage", "version"), FOLLOWED),
+}
+"""Options of sbatch that are set otherwise, or by the launcher for its own working → the remedy. Two of the same would
+be written, of which one would count in silence."""
+
+
 def options_of(launcher: Mapping[str, Any]) -> Options | None:
     """The checked options of the launcher that Hydra composed; None for this machine. Raises ConfigError."""
     if not is_cluster(launcher):
@@ -64,6 +129,8 @@ def options_of(launcher: Mapping[str, Any]) -> Options | None:
     values = {key: _value(f"hydra.launcher.{key}", given[key], known[key]) for key in known if key in given}
     if lacking := [key for key, f in known.items() if key not in values and f.default is MISSING]:
         raise ConfigError(f"hydra/launcher={name} lacks {', '.join(lacking)}")
+    if "sbatch" in values:
+        values["sbatch"] = _of_sbatch(values["sbatch"])
     found = kind(**values)
     if isinstance(found, Slurm) and found.notice_s >= 60 * found.time_min:
         raise ConfigError(
@@ -75,6 +142,23 @@ def options_of(launcher: Mapping[str, Any]) -> Options | None:
             "Ray ends what a driver that leaves has begun; leave the driver in the cluster instead: "
             "ray job submit --no-wait -- ablate run …"
         )
+    return found
+
+
+def _of_sbatch(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options by their names, with `_` for `-` as submitit has them. Raises ConfigError."""
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        typed, name = f"hydra.launcher.sbatch.{key}", str(key).lstrip("-").replace("_", "-")
+        name = SHORT.get(name, name)
+        if not name or isinstance(value, Mapping | list | tuple):
+            raise ConfigError(f"{typed} is {value!r}; give an option of sbatch and one value: {{exclude: 'a,b'}}")
+        # sbatch takes the beginning of a name for the whole of it.
+        if remedy := next((remedy for own, remedy in NOT_OF_SBATCH.items() if own.startswith(name)), None):
+            raise ConfigError(f"{typed} cannot be given here: {remedy}")
+        if name.replace("-", "_") in found:
+            raise ConfigError(f"hydra.launcher.sbatch has --{name} twice; give it once")
+        found[name.replace("-", "_")] = value
     return found
 
 
@@ -97,7 +181,7 @@ def _value(key: str, value: Any, field: Any) -> Any:
     if "float" in kind or ("int" in kind and "bool" not in kind):
         least = AT_LEAST.get(key.rpartition(".")[2], 0)
         whole = "float" not in kind
-        if not number or (whole and not isinstance(value, int)) or value < least:
+        if not number or not math.isfinite(value) or (whole and not isinstance(value, int)) or value < least:
             unit = next((f" of {unit}" for end, unit in UNITS.items() if key.endswith(end)), "")
             raise ConfigError(f"{key} is {value!r}; it must be a {'whole ' * whole}number{unit}, {least} or more")
     if "tuple" in kind:

@@ -3,15 +3,16 @@
 Nothing here needs SLURM's accounting: without it a job that was killed is simply not in the queue any more.
 """
 
+import math
 import shlex
 import shutil
-import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from ablate.config.errors import UserError, listing, reason
+from ablate.records.asking import NO_ANSWER, ask, output_of
 from ablate.records.jobs import Batch
 from ablate.sweeping.launching.options import Slurm
 from ablate.sweeping.launching.queues import LEAVING, RUNNING, WAITING, imports_from_here, not_installed
@@ -37,8 +38,6 @@ OF_SLURM = {
 }
 """SLURM's word for the state of a job that is in the queue → ours."""
 
-ASK_S = 30.0
-
 
 def states_of(ids: Iterable[str]) -> dict[str, str] | None:
     """Job → its state, of those that SLURM still knows; None where it does not answer."""
@@ -55,8 +54,8 @@ def states_of(ids: Iterable[str]) -> dict[str, str] | None:
 def _ask(jobs: list[str]) -> dict[str, str] | None:
     command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T", f"--jobs={','.join(jobs)}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=ASK_S)
-    except (OSError, subprocess.SubprocessError):
+        done = ask(*command, check=False)
+    except NO_ANSWER:
         return None
     if done.returncode and "Invalid job id" in done.stderr:
         # Of one job alone: it has left the queue. Of several SLURM leaves those out that it does not know any more.
@@ -95,12 +94,8 @@ def why_waiting(ids: Iterable[str]) -> dict[str, str]:
     """Job → why it waits, in SLURM's words, with the remedy where it would for ever; nothing without an answer."""
     asked = sorted({one.partition("_")[0] for one in ids})
     command = ["squeue", "--noheader", "--array", "--states=PENDING", "--format=%i|%r", f"--jobs={','.join(asked)}"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=ASK_S)
-    except (OSError, subprocess.SubprocessError):
-        return {}
     found = {}
-    for line in done.stdout.splitlines():
+    for line in output_of(*command).splitlines():
         job, _, why = line.partition("|")
         if why not in ("", "None"):
             found[job] = f"{why}: {PASSES_NEVER[why]}" if why in PASSES_NEVER else why
@@ -142,7 +137,7 @@ class SlurmQueue:
                 return self._submit(executor, works)
         except (self.submitit.core.utils.FailedJobError, self.submitit.core.utils.FailedSubmissionError) as error:
             raise UserError(f"SLURM refuses the jobs: {_said(error)}") from error
-        except (OSError, subprocess.SubprocessError) as error:
+        except NO_ANSWER as error:
             raise UserError(f"SLURM cannot be given the jobs: {error}") from error
 
     def _submit(self, executor: Any, works: Sequence["Work"]) -> list[str]:
@@ -164,14 +159,19 @@ class SlurmQueue:
             "setup": [*own.setup, *["export PYTHONSAFEPATH=1"] * (not imports_from_here())] or None,
             "srun_args": ["--cpu-bind=none"],
             "stderr_to_stdout": True,
+            "wckey": None,  # submitit's own is refused by a cluster that keeps account of them
         }
         found |= {"gpus_per_node": own.gpus} if own.gpus else {}
-        found |= {"mem": f"{round(own.mem_gb * 1024)}MB"} if own.mem_gb else {}
+        found |= {} if own.mem_gb is None else {"mem": f"{math.ceil(own.mem_gb * 1024)}MB"}
         found |= {"partition": own.partition, "account": own.account, "qos": own.qos}
         found |= {"exclusive": True} if own.exclusive else {}
         found |= {"array_parallelism": own.at_once or 1_000_000}
         extra = {"requeue": True, **own.sbatch}
-        return {**found, "additional_parameters": extra}
+        if extra["requeue"] is False or extra.get("no_requeue"):
+            extra |= {"requeue": False, "no_requeue": True}
+        # A flag that is false is one that is not given.
+        given = {name: value for name, value in extra.items() if value is not None and value is not False}
+        return {**found, "additional_parameters": given}
 
     def states(self, batch: Batch) -> dict[str, str] | None:
         return states_of(batch.ids or ())
@@ -184,8 +184,8 @@ class SlurmQueue:
         if not jobs:
             return
         try:
-            done = subprocess.run(["scancel", *jobs], capture_output=True, text=True, errors="replace", timeout=ASK_S)
-        except (OSError, subprocess.SubprocessError) as error:
+            done = ask("scancel", *jobs, check=False)
+        except NO_ANSWER as error:
             raise UserError(f"SLURM cannot be told to end job {', '.join(jobs)}: {reason(error)}") from error
         if done.returncode and "Invalid job id" not in done.stderr:  # one that has ended is as it should be
             said = (done.stderr.strip().splitlines() or [f"scancel ended with status {done.returncode}"])[-1]
@@ -203,6 +203,7 @@ REFUSED = (
     ("partition", "give another hydra.launcher.partition"),
     ("account", "give another hydra.launcher.account"),
     ("qos", "give another hydra.launcher.qos"),
+    ("wckey", "give another hydra.launcher.sbatch.wckey"),
     ("memory specification", "no node has so much: give less hydra.launcher.mem_gb"),
     ("memory required", "no node has so much: give less hydra.launcher.mem_gb"),
     ("gres", "no node has such a GPU: give fewer hydra.launcher.gpus"),
@@ -228,11 +229,5 @@ def _said(error: Exception) -> str:
 
 def _partitions() -> str:
     """The names of those that there are, or nothing without an answer."""
-    try:
-        done = subprocess.run(
-            ["sinfo", "--noheader", "--format=%R"], capture_output=True, text=True, errors="replace", timeout=ASK_S
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    names = list(dict.fromkeys(done.stdout.split()))
+    names = list(dict.fromkeys(output_of("sinfo", "--noheader", "--format=%R").split()))
     return listing(names) if names else ""

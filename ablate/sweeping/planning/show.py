@@ -17,7 +17,6 @@ from ablate.config.terminal import lines, working
 from ablate.report.tables import PLAIN, print_whole, value_text
 from ablate.sweeping.devices import devices
 from ablate.sweeping.launch import folder_of
-from ablate.sweeping.launching.options import check_alone, options_of
 from ablate.sweeping.naming import Asked
 from ablate.sweeping.plan import Plan, Setting, knobs_of, label, make_plan, varying
 from ablate.sweeping.planning.estimate import Estimate, estimate, on_gpus, timings_missing, wall_s
@@ -43,14 +42,10 @@ class Planned:
     def of(cls, configs: Sequence[Config], asked: Asked) -> "Planned":
         """Trains each kind of program for a moment. Raises UserError for input that cannot run."""
         plan = make_plan(configs, folder_of(configs, asked.name), fallback_data(), given=asked.given)
-        options, each = options_of(asked.launcher), workers(configs)
-        if options is not None:
-            if configs[0].speed:
-                check_alone(options)
-            each = min(each, options.cpus)
+        each = workers(configs) if asked.cluster is None else min(workers(configs), asked.cluster.cpus)
         with working("compiling kernels and timing updates"):
             found = estimate(plan, each)
-        jobs = None if options is None else planned_jobs(found, options)
+        jobs = None if asked.cluster is None else planned_jobs(found, asked.cluster)
         return cls(plan, configs, asked, found, len(devices(configs)) * each, jobs)
 
     @cached_property

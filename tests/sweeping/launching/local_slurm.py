@@ -57,10 +57,11 @@ AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={port_of_dbd}
 AccountingStoragePass={folder}/munge/socket
-AccountingStorageEnforce=associations
+AccountingStorageEnforce=associations,wckeys
+TrackWCKey=yes
 JobAcctGatherType=jobacct_gather/linux
 """
-"""In the place of the two lines that say that there is none. An account that is not known is refused."""
+"""In the place of the two lines that say that there is none. An account, or a wckey, that is not known is refused."""
 
 DOES_WITHOUT_CGROUPS = (23, 11)
 """From this version on slurmd sets up control groups, which a container may not allow, unless it is told not to."""
@@ -79,6 +80,7 @@ StorageHost=127.0.0.1
 StoragePort={port_of_sql}
 StorageUser=root
 StorageLoc=trial
+TrackWCKey=yes
 """
 
 
@@ -264,5 +266,5 @@ def account(folder: Path, facts: Mapping[str, object], stack: ExitStack) -> None
     stack.enter_context(daemon("slurmdbd", "-D", log=folder / "slurmdbd.out"))
     add = ["sacctmgr", "--immediate", "add"]
     until(lambda: subprocess.run([*add, "cluster", "trial"], capture_output=True).returncode == 0, 60)
-    for what in (["account", "lab"], ["user", "root", "account=lab"]):
+    for what in (["account", "lab"], ["user", "root", "account=lab", "wckey=known"]):
         subprocess.run([*add, *what], capture_output=True, check=True, timeout=60)

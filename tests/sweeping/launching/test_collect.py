@@ -1,6 +1,7 @@
 """Sweeps by jobs, with a cluster that runs each job in this process when it is told to, or never. CPU, 4 s."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -82,8 +83,8 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sum
         monkeypatch.setattr(collect, "queue_of", lambda _: cluster)
         monkeypatch.setattr(following.slurm, "states_of", lambda _: cluster.states())
         monkeypatch.setattr(following.slurm, "reachable", lambda: True)
-        launcher = {"name": "slurm", **launchers()["slurm"], **options}
-        return run_sweep([c.but(results_dir="results") for c in configs], "a", "a test", launcher=launcher)
+        cluster_options = options_of({"name": "slurm", **launchers()["slurm"], **options})
+        return run_sweep([c.but(results_dir="results") for c in configs], "a", "a test", cluster=cluster_options)
 
     return run
 
@@ -276,7 +277,24 @@ def test_what_a_cluster_refuses_leaves_nothing(small: Configs, launch: Any, monk
     monkeypatch.setattr(Cluster, "submit", refuse)
     with pytest.raises(ConfigError, match="no such partition"):
         launch([small()], Cluster())
-    assert batches(Path("results/a")) == []
+    assert not Path("results").exists()
+
+
+@pytest.mark.full
+def test_a_sweep_is_as_before_what_a_cluster_refuses_of_it(
+    small: Configs, launch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = launch([small()], Cluster()).folder
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def refuse(self: Cluster, batch: Batch, carry_out: CarryOut) -> list[str]:
+        raise ConfigError("no such partition")
+
+    monkeypatch.setattr(Cluster, "submit", refuse)
+    with pytest.raises(ConfigError, match="no such partition"):
+        launch([small("lr=3")], Cluster())
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert not jobs_dir(folder).exists()
 
 
 @pytest.mark.parametrize(
@@ -443,6 +461,8 @@ def test_what_trains_is_told_as_soon_as_it_has_begun(small: Configs, tmp_path: P
         ("detach", 1),
         ("setup", "module load"),
         ("sbatch", ["a"]),
+        ("mem_gb", math.inf),
+        ("silent_min", math.nan),
         ("jobs", 0),
     ],
 )
@@ -455,6 +475,49 @@ def test_a_notice_as_long_as_the_job_is_refused() -> None:
     assert options_of({"name": "slurm", "time_min": 2, "notice_s": 60}) is not None
     with pytest.raises(ConfigError, match="as it begins"):
         options_of({"name": "slurm", "time_min": 1})
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ("time", "hydra.launcher.sbatch.time cannot be given here: give hydra.launcher.time_min"),
+        ("t", "hydra.launcher.sbatch.t cannot be given here: give hydra.launcher.time_min"),
+        ("--time", "give hydra.launcher.time_min"),
+        ("parti", "give hydra.launcher.partition"),  # as sbatch reads it
+        ("A", "give hydra.launcher.account"),
+        ("qos", "give hydra.launcher.qos"),
+        ("exclusive", "give hydra.launcher.exclusive"),
+        ("mem", "give hydra.launcher.mem_gb"),
+        ("cpus_per_task", "give hydra.launcher.cpus"),
+        ("cpus-per-task", "give hydra.launcher.cpus"),
+        ("gpus", "give hydra.launcher.gpus or, where their kind counts, hydra.launcher.sbatch.gres="),
+        ("gpus_per_node", "give hydra.launcher.gpus"),
+        ("array", "give hydra.launcher.jobs and hydra.launcher.at_once"),
+        ("signal", "give hydra.launcher.notice_s"),
+        ("o", "keeps the logs"),
+        ("open_mode", "keeps the logs"),
+        ("nodes", "one task on one node"),
+        ("ntasks_per_node", "one task on one node"),
+        ("Q", "could not follow"),
+        ("parsable", "could not follow"),
+    ],
+)
+def test_an_option_of_sbatch_that_the_launcher_sets_is_refused(entry: str, says: str) -> None:
+    """Of two of the same, the one that is read last would count in silence."""
+    with pytest.raises(ConfigError) as caught:
+        options_of({"name": "slurm", "sbatch": {entry: 1}})
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("entry", ["time-min", "mem_per_cpu", "wait-all-nodes", "gres", "job-name", "mail_user", "C"])
+def test_any_other_option_of_sbatch_is_taken(entry: str) -> None:
+    assert options_of({"name": "slurm", "sbatch": {entry: 1}}) is not None
+
+
+@pytest.mark.parametrize("entries", [{"exclude": ["a", "b"]}, {"": 1}, {"mail-user": "a", "mail_user": "b"}])
+def test_an_option_of_sbatch_has_one_value(entries: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"hydra\.launcher\.sbatch"):
+        options_of({"name": "slurm", "sbatch": entries})
 
 
 def test_a_cluster_that_fails_while_jobs_are_ended_hides_no_stop() -> None:

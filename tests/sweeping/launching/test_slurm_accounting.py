@@ -53,4 +53,15 @@ def test_an_account_that_is_not_known_is_one_line(
 ) -> None:
     assert run(*SHORT, *ON_SLURM, "hydra.launcher.account=nobody") == 2
     assert "ccount" in capsys.readouterr().err
-    assert batches(Path("results/a")) == []
+    assert not Path("results").exists()
+
+
+def test_a_wckey_is_that_of_the_account_unless_one_is_given(
+    accounted_slurm: Slurm, run: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """submitit would give one of its own, which this cluster does not know."""
+    assert run(*SHORT, *ON_SLURM, LAB, "hydra.launcher.sbatch.wckey=nobodys") == 2
+    assert "give another hydra.launcher.sbatch.wckey" in capsys.readouterr().err
+    assert run(*SHORT, *ON_SLURM, LAB, "--detach") == 0
+    [job, *_] = batches(Path("results/a"))[0].ids or ()
+    assert "WCKey=*known" in accounted_slurm.ask("scontrol", "show", "job", job)

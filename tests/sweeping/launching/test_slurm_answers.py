@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -128,6 +128,7 @@ def test_jobs_that_slurm_does_not_end_are_said_to_go_on(
             "hydra.launcher.cpus, gpus, mem_gb and time_min, or wait until others have ended",
         ),
         ("Invalid qos specification", "…; give another hydra.launcher.qos"),
+        ("Invalid wckey specification", "…; give another hydra.launcher.sbatch.wckey"),
         (
             "Requested time limit is invalid (missing or exceeds some limit)",
             "…; give a smaller hydra.launcher.time_min",
@@ -147,11 +148,40 @@ def test_jobs_that_slurm_does_not_end_are_said_to_go_on(
         ("it is out of order", "…"),
     ],
 )
-def test_what_sbatch_refuses_is_said_with_a_remedy(monkeypatch: pytest.MonkeyPatch, said: str, line: str) -> None:
-    answer = subprocess.CompletedProcess([], 0, "low\nlow\n", "")
-    monkeypatch.setattr(slurm.subprocess, "run", lambda *_, **__: answer)
+def test_what_sbatch_refuses_is_said_with_a_remedy(command: Callable[[str, str], None], said: str, line: str) -> None:
+    command("sinfo", r"printf 'low\nlow\n'")
     error = Exception(f"sbatch: error: {said}\nsbatch: error: Batch job submission failed: Invalid")
     assert slurm._said(error) == line.replace("…", said)
+
+
+@pytest.mark.parametrize(
+    ("options", "flags", "none_of"),
+    [
+        ({}, {"job-name=ablate", "requeue", "time=60", "cpus-per-task=4"}, {"wckey", "mem", "no-requeue"}),
+        ({"sbatch": {"wckey": "lab"}}, {"wckey=lab"}, set()),
+        ({"sbatch": {"job-name": "mine", "mail_user": "me", "C": "amd"}}, {"job-name=mine", "mail-user=me"}, set()),
+        ({"sbatch": {"C": "amd", "hold": True, "comment": None}}, {"constraint=amd", "hold"}, {"comment", "C"}),
+        ({"sbatch": {"requeue": False}}, {"no-requeue"}, {"requeue"}),
+        ({"sbatch": {"no_requeue": True}}, {"no-requeue"}, {"requeue"}),
+        ({"mem_gb": 1.5, "gpus": 2}, {"mem=1536MB", "gpus-per-node=2"}, set()),
+        ({"mem_gb": 0}, {"mem=0MB"}, set()),
+    ],
+)
+def test_the_script_has_each_option_of_sbatch_once(
+    tmp_path: Path, command: Callable[[str, str], None], options: Any, flags: set[str], none_of: set[str]
+) -> None:
+    pytest.importorskip("submitit")
+    for name, script in (("sbatch", "echo Submitted batch job 7"), ("srun", ""), ("squeue", "")):
+        command(name, script)
+    batch = Batch(tmp_path / "jobs" / "0001", "slurm", 1)
+    assert slurm.SlurmQueue(cast(Slurm, options_of({"name": "slurm", **options}))).submit(batch, print) == ["7"]
+    [written] = batch.log.glob("*_submission.sh")
+    lines = [line for line in written.read_text().splitlines() if line.startswith("#SBATCH --")]
+    given = [line.removeprefix("#SBATCH --") for line in lines]
+    names = [flag.partition("=")[0] for flag in given]
+    assert flags <= set(given)
+    assert not none_of & set(names)
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("how", ["as installed", "python -m"])

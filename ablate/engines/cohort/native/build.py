@@ -23,6 +23,7 @@ from ablate.cells.derivative import Derived, derivative_of, why_underivable
 from ablate.cells.lowering import Underivable
 from ablate.config.resolved import Resolved
 from ablate.engines.cohort.native.generate import source
+from ablate.records.asking import ask
 from ablate.records.environment import cores
 from ablate.records.files import cache_folder
 
@@ -165,10 +166,7 @@ def _version(compiler: str) -> str:
 
 def _output(command: list[str]) -> str:
     try:
-        done = subprocess.run(
-            command, check=True, capture_output=True, encoding="utf-8", errors="replace", timeout=TIMEOUT_S
-        )
-        return done.stdout
+        return ask(*command, timeout_s=TIMEOUT_S).stdout
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or [f"status {error.returncode}"]
         raise RuntimeError(f"{command[0]}: {lines[0]}") from error
