@@ -5,14 +5,17 @@ Needs a C++ compiler; most tests a CPU that multiplies bfloat16, too.
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from ablate.cells.derivative import derivative_of
 from ablate.config.errors import CombinationError
 from ablate.config.schema import Config
 from ablate.engines.cohort.native import NativeCohort, build, computed_by, unavailable
+from ablate.engines.cohort.native.generate import source
 from ablate.networks.parameters import Features, Vocabulary
 from ablate.training import choice
 from tests.engines.sample_networks import batches, composed, losses_of, weights
@@ -26,12 +29,26 @@ SHAPES = ((64, 32, 35, 1, 28), (33, 5, 4, 2, 7), (1, 1, 2, 1, 70), (17, 40, 3, 3
 needs_bfloat16 = pytest.mark.skipif(bool(unavailable("bf16")), reason=unavailable("bf16"))
 
 
+def has_both() -> bool:
+    return {*build._cpu().split()} >= build.BFLOAT16
+
+
+@pytest.fixture(params=["as the CPU has it", "without AMX"])
+def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both implementations, where a CPU has both."""
+    if request.param == "without AMX":
+        if not has_both():
+            pytest.skip("this CPU has one of the two")
+        monkeypatch.setattr(build, "_made", {})
+        monkeypatch.setitem(build.PRECISION_FLAGS, "bf16", ("-DBF16", "-mno-amx-bf16", "-mno-amx-tile"))
+
+
 @pytest.mark.full
 @needs_bfloat16
 @pytest.mark.parametrize("model", ["gru", "lstm", "rnn"])
 @pytest.mark.parametrize(("H", "B", "T", "layers", "V"), SHAPES)
 def test_gradients_are_those_of_float32_but_for_the_rounding_of_factors(
-    model: str, H: int, B: int, T: int, layers: int, V: Vocabulary
+    model: str, H: int, B: int, T: int, layers: int, V: Vocabulary, products: None
 ) -> None:
     shape = [f"num_hiddens={H}", f"batch_size={B}", f"num_steps={T}", f"layers={layers}"]
     found: dict[str, tuple[Tensor, Tensor]] = {}
@@ -45,6 +62,20 @@ def test_gradients_are_those_of_float32_but_for_the_rounding_of_factors(
     assert torch.allclose(loss, rounded_loss, rtol=2 * ROUNDING)  # a mean over few, where one step is scored
     # Roundings are independent: over a product they shrink, over layers and steps they add up.
     assert (exact - rounded).norm() < 32 * ROUNDING * exact.norm()
+
+
+@pytest.mark.full
+@pytest.mark.skipif(bool(unavailable()), reason=f"no native kernel: {unavailable()}")
+@pytest.mark.parametrize("model", ["gru", "lstm"])
+def test_tiles_compile_also_where_no_cpu_has_them(model: str, tmp_path: Path) -> None:
+    """Intrinsics of AMX are macros of the compiler, which take less than the language allows."""
+    try:
+        build.compiled("", tmp_path / "empty.so", "-march=sapphirerapids")
+    except RuntimeError as error:
+        pytest.skip(f"a compiler that knows no AMX: {error}")
+    text = source(derivative_of(composed(f"model={model}")))
+    build.compiled(text, tmp_path / "cell.so", "-DBF16", "-march=sapphirerapids")
+    assert (tmp_path / "cell.so").is_file()
 
 
 @pytest.mark.full

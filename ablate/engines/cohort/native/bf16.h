@@ -1,9 +1,9 @@
-// precision=bf16: the products of kernel.h with factors rounded to bfloat16 and sums in float32, on the tiles of AMX or,
-// where a CPU has none, by the instructions of AVX512-BF16 on the same tiles in memory.
+// precision=bf16: the products of kernel.h with factors rounded to bfloat16 and sums in float32, on the tiles of AMX
+// or, where a CPU has none, by the instructions of AVX512-BF16 on the same tiles in memory.
 // Weights, states, gates and gradients stay float32; a minibatch rounds the weights once, and rows as it reads them.
 //
-// A tile is 16 rows of 32 numbers: of the left side 16 rows and 32 numbers of k; of the right side 16 pairs of k, the two
-// numbers of a pair side by side for each of 16 columns.
+// A tile is 16 rows of 32 numbers: of the left side 16 rows and 32 numbers of k; of the right side 16 pairs of k, the
+// two numbers of a pair side by side for each of 16 columns.
 
 #include <immintrin.h>
 #include <sys/syscall.h>
@@ -83,7 +83,9 @@ struct Sums {
 #ifdef __AMX_BF16__
 
 // Whether the system lets this process use tiles: it has to be asked.
-static bool tiles_allowed() { return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0; }
+static bool tiles_allowed() {
+    return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0;
+}
 
 struct Tiles {  // for as long as it lives, in this thread
     Tiles() {
@@ -98,21 +100,24 @@ struct Tiles {  // for as long as it lives, in this thread
     ~Tiles() { _tile_release(); }
 };
 
-template <int TILE_NUMBER> static inline void begin_tile(const float *from, i64 bytes, bool more) {
-    if (from && more)
-        _tile_loadd(TILE_NUMBER, from, bytes);
-    else
-        _tile_zero(TILE_NUMBER);
-}
+// GCC pastes the number of a tile into the instruction as it is written here, so that no template can give it.
+#define BEGIN_TILE(number, from)              \
+    do {                                      \
+        if ((from) && more)                   \
+            _tile_loadd(number, from, bytes); \
+        else                                  \
+            _tile_zero(number);               \
+    } while (0)
+
 
 // Products of tiles of `blocks` blocks of k, added to what is there if `more`.
-static inline void multiply_tiles(i64 blocks, const bf16 *a0, const bf16 *a1, const bf16 *b0, const bf16 *b1, i64 b_step,
-                                  const Sums &to, bool more) {
+static inline void multiply_tiles(i64 blocks, const bf16 *a0, const bf16 *a1, const bf16 *b0, const bf16 *b1,
+                                  i64 b_step, const Sums &to, bool more) {
     const i64 bytes = 4 * to.row;
-    begin_tile<0>(to.a0_b0, bytes, more);
-    begin_tile<1>(to.a1_b0, bytes, more);
-    begin_tile<2>(to.a0_b1, bytes, more);
-    begin_tile<3>(to.a1_b1, bytes, more);
+    BEGIN_TILE(0, to.a0_b0);
+    BEGIN_TILE(1, to.a1_b0);
+    BEGIN_TILE(2, to.a0_b1);
+    BEGIN_TILE(3, to.a1_b1);
     for (i64 k = 0; k < blocks; k++, a0 += TILE, a1 += TILE, b0 += b_step, b1 += b_step) {
         _tile_loadd(4, a0, 64);
         _tile_loadd(5, a1, 64);
@@ -138,8 +143,8 @@ constexpr int AT_ONCE = 8;  // rows of a tile: with two columns their sums take 
 
 // A tile's rows with one column or two.
 template <int COLUMNS>
-static inline void multiply_rows(i64 blocks, const bf16 *a, const bf16 *const (&b)[2], i64 b_step, float *const (&to)[2],
-                                 i64 row, bool more) {
+static inline void multiply_rows(i64 blocks, const bf16 *a, const bf16 *const (&b)[2], i64 b_step,
+                                 float *const (&to)[2], i64 row, bool more) {
     for (int first = 0; first < 16; first += AT_ONCE) {
         __m512 sums[COLUMNS][AT_ONCE];
         for (int c = 0; c < COLUMNS; c++)
@@ -162,8 +167,8 @@ static inline void multiply_rows(i64 blocks, const bf16 *a, const bf16 *const (&
 }
 
 // Products of tiles of `blocks` blocks of k, added to what is there if `more`.
-static inline void multiply_tiles(i64 blocks, const bf16 *a0, const bf16 *a1, const bf16 *b0, const bf16 *b1, i64 b_step,
-                                  const Sums &to, bool more) {
+static inline void multiply_tiles(i64 blocks, const bf16 *a0, const bf16 *a1, const bf16 *b0, const bf16 *b1,
+                                  i64 b_step, const Sums &to, bool more) {
     const bf16 *const b[2] = {b0, b1}, *const a[2] = {a0, a1};
     float *const at[2][2] = {{to.a0_b0, to.a0_b1}, {to.a1_b0, to.a1_b1}};
     for (int half = 0; half < 2 && at[half][0]; half++)
@@ -195,7 +200,8 @@ static void tiled_product(i64 rows, i64 units, const Operand &a, i64 panels, i64
             for (i64 r = 0; r < 32; r++) {
                 const vec x = r < there ? load(left + r * a.row) : vec{};
                 const vec y = r < there && right ? load(right + r * a.row) : vec{};
-                *(__m512bh *)(room + (r / 16 * blocks + b) * TILE + r % 16 * 32) = _mm512_cvtne2ps_pbh((__m512)y, (__m512)x);
+                bf16 *const to = room + (r / 16 * blocks + b) * TILE + r % 16 * 32;
+                *(__m512bh *)to = _mm512_cvtne2ps_pbh((__m512)y, (__m512)x);
             }
         }
         for (i64 unit = 0; unit < units; unit += U) {
