@@ -82,6 +82,18 @@ def location(storage: str | None, folder: Path) -> Location:
     return Location("database", url=url.set(drivername=DRIVERS.get(url.drivername, url.drivername)))
 
 
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, AssertionError)
+"""What Optuna raises where what it finds is not what it has written."""
+
+
+def damaged(title: str, what: str) -> UserError:
+    """The error for a study in which something is not as a search writes it."""
+    return UserError(
+        f"{title} is damaged ({what}); move it away, or give another name=NAME: runs that are finished "
+        "are not trained again"
+    )
+
+
 @contextmanager
 def opened(where: Location) -> Iterator[BaseStorage]:
     """The storage that is there. Raises UserError, in one line, where it cannot be reached."""
@@ -94,7 +106,11 @@ def opened(where: Location) -> Iterator[BaseStorage]:
         except OSError as error:
             raise UserError(f"cannot write to {os_reason(error)}") from error
     if where.kind == "journal":
-        yield journal(where.path)
+        try:
+            storage = journal(where.path)  # which reads it
+        except UNREADABLE as error:
+            raise damaged(f"the study {where}", "not all of it can be read") from error
+        yield storage
         return
     backend = _database(where)
     try:
@@ -178,6 +194,7 @@ def first_line(error: BaseException) -> str:
 def load_study(
     storage: BaseStorage,
     name: str,
+    where: Location,
     directions: list[Any],
     sampler: optuna.samplers.BaseSampler,
     pruner: optuna.pruners.BasePruner,
@@ -197,33 +214,23 @@ def load_study(
             if attempt == ATTEMPTS - 1:
                 raise UserError(f"cannot create the study {name!r}: {first_line(error)}") from error
             time.sleep(0.2 * (attempt + 1))
+        except UNREADABLE as error:
+            raise damaged(f"the study {name!r} in {where}", "not all of it can be read") from error
     raise AssertionError
 
-
-UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
-"""What Optuna raises where what it finds is not what it has written."""
 
 DESIGN: dict[str, Any] = {"space": dict[str, dict[str, Any]], "fixed": dict[str, Any]}
 """What a study was begun with, as far as it is compared part by part."""
 
 
-def damaged(title: str, what: str) -> UserError:
-    """The error for a study in which something is not as a search writes it."""
-    return UserError(
-        f"{title} is damaged ({what}); move it away, or give another name=NAME: runs that are finished "
-        "are not trained again"
-    )
-
-
 def stored_design(storage: BaseStorage, name: str, where: Location) -> dict[str, Any] | None:
     """What the study of this name was begun with, or None where there is none yet. Raises UserError where that cannot
     be told."""
-    try:
-        study_id = storage.get_study_id_from_name(name)
-    except KeyError:
-        return None
     title = f"the study {name!r} in {where}"
     try:
+        if name not in (one.study_name for one in storage.get_all_studies()):
+            return None
+        study_id = storage.get_study_id_from_name(name)
         design: dict[str, Any] | None = storage.get_study_user_attrs(study_id).get("design")
     except UNREADABLE as error:
         raise damaged(title, "not all of it can be read") from error

@@ -52,7 +52,7 @@ def looked_at(
         if stored is not None:
             check_same(stored, design, f"the study {name!r} in {where}")
         directions = [objective.direction for objective in settings.objectives]
-        study = load_study(storage, name, directions, optuna.samplers.RandomSampler(), pruner)
+        study = load_study(storage, name, where, directions, optuna.samplers.RandomSampler(), pruner)
         check_whole(study, f"the study {name!r} in {where}", directions)
         if stored is None:
             study.set_user_attr("design", design)

@@ -91,6 +91,26 @@ def test_a_search_does_not_go_on_from_a_damaged_study(tmp_path: Path, damage: st
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "5",
+        "{}",
+        '{"op_code": 2, "worker_id": "x", "study_id": 0, "user_attr": {"design": [1]}}',
+        "\0\0\0",
+        '{"op_code": 99, "worker_id": "x"}',
+    ],
+)
+def test_a_search_does_not_go_on_from_a_damaged_journal(tmp_path: Path, line: str) -> None:
+    few = settings(n_trials=2, seeds=(0,), race=None, storage="journal")
+    run(BOWL, few, Noisy(bowl), tmp_path)
+    with (tmp_path / "study.journal").open("a", encoding="utf-8") as study:
+        study.write(f"{line}\n")
+    with pytest.raises(UserError, match=r"is damaged \(.+\); move it away, or give another name=") as refused:
+        run(BOWL, few, Noisy(bowl), tmp_path)
+    assert "\n" not in str(refused.value)
+
+
 @pytest.mark.full
 def test_a_killed_search_goes_on_with_the_same_command(
     start_search: Callable[..., Any], small_arguments: list[str], tmp_path: Path
