@@ -1,5 +1,6 @@
 """The study behind a search: where it is kept, how it is opened, and what it was begun with."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import optuna
 from optuna import Study
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages.journal import JournalFileSymlinkLock
 from optuna.trial import FrozenTrial
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
@@ -107,7 +109,10 @@ def opened(where: Location) -> Iterator[BaseStorage]:
             raise UserError(f"cannot write to {os_reason(error)}") from error
     if where.kind == "journal":
         try:
+            drop_half_line(where.path)
             storage = journal(where.path)  # which reads it
+        except OSError as error:
+            raise UserError(f"cannot use {os_reason(error)}") from error
         except UNREADABLE as error:
             raise damaged(f"the study {where}", "not all of it can be read") from error
         yield storage
@@ -122,6 +127,30 @@ def opened(where: Location) -> Iterator[BaseStorage]:
     finally:
         backend.remove_session()
         backend.engine.dispose()
+
+
+def drop_half_line(path: Path) -> None:
+    """Cut off what a process has left in a journal that was killed, or found no room, in the middle of a line.
+
+    Optuna overlooks it, and appends the next line to it: then neither can be read. Raises OSError.
+    """
+    if _ends_whole(path):
+        return
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()  # whoever writes holds it until the line has its end
+    try:
+        if not _ends_whole(path):
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+    finally:
+        lock.release()
+
+
+def _ends_whole(path: Path) -> bool:
+    if not path.is_file() or not path.stat().st_size:
+        return True
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 class Connection(sqlite3.Connection):

@@ -86,16 +86,21 @@ def changed_database(draw: st.DrawFn, content: bytes) -> bytes:
     return base.serialize()
 
 
+def changed_journal(content: bytes) -> st.SearchStrategy[bytes]:
+    lines = st.one_of(
+        texts(), st.sampled_from(["{}", "5", '{"op_code": 99}', '{"op_code": 4, "trial_id": 10**9}', "[1]"])
+    )
+    return st.one_of(torn(content), encoded(relined(content.decode(), lines)))
+
+
 @examples(2, 300)
 def test_studies(place: Place, searched: Path, count: int) -> None:
-    journal = (searched / "study.journal").read_text()
-    lines = st.one_of(texts(), st.sampled_from(["{}", '{"op_code": 99}', '{"op_code": 4, "trial_id": 10**9}', "[1]"]))
     database = changed_database((searched / "study.db").read_bytes())
     inputs = st.one_of(
         st.tuples(st.just("study.db"), database, st.sampled_from(COMMANDS)),
         st.tuples(
             st.just("study.journal"),
-            st.one_of(torn(journal.encode()), encoded(relined(journal, lines))),
+            changed_journal((searched / "study.journal").read_bytes()),
             st.sampled_from(COMMANDS),
         ),
     )
@@ -110,10 +115,16 @@ def test_studies(place: Place, searched: Path, count: int) -> None:
     explore(inputs, check, count)
 
 
+CHANGED = {"study.db": changed_database, "study.journal": changed_journal}
+"""The file of a study → what may have become of it."""
+
+
 @examples(1, 30)
-def test_a_search_that_goes_on_from_a_broken_study(place: Place, tmp_path: Path, count: int) -> None:
+@pytest.mark.parametrize("study", CHANGED)
+def test_a_search_that_goes_on_from_a_broken_study(place: Place, tmp_path: Path, study: str, count: int) -> None:
     """One trial of a tiny search is made, its study broken, and the same search typed again."""
-    command = ["search", *SMALL, *SEARCH, "name=made-up"]
+    storage = {"study.db": "sqlite", "study.journal": "journal"}[study]
+    command = ["search", *SMALL, *SEARCH, f"hydra.sweeper.storage={storage}", "name=made-up"]
     first = tmp_path / "first"
     place.fresh()
     place.run(*command)
@@ -122,7 +133,7 @@ def test_a_search_that_goes_on_from_a_broken_study(place: Place, tmp_path: Path,
     def check(content: bytes) -> None:
         place.fresh()
         shutil.copytree(first, place.sweep)
-        (place.sweep / "study.db").write_bytes(content)
+        (place.sweep / study).write_bytes(content)
         place.run(*command)
 
-    explore(changed_database((first / "study.db").read_bytes()), check, count)
+    explore(CHANGED[study]((first / study).read_bytes()), check, count)

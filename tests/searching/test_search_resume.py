@@ -111,6 +111,21 @@ def test_a_search_does_not_go_on_from_a_damaged_journal(tmp_path: Path, line: st
     assert "\n" not in str(refused.value)
 
 
+def test_a_search_goes_on_from_a_journal_in_which_half_a_line_was_left(tmp_path: Path) -> None:
+    """By a process that was killed, or found no room, while it wrote. The next line would be appended to it."""
+    few = settings(n_trials=2, seeds=(0,), race=None, storage="journal")
+    before = run(BOWL, few, Noisy(bowl), tmp_path)
+    path = tmp_path / "study.journal"
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines()[-1][:20])
+    after = run(BOWL, settings(n_trials=3, seeds=(0,), race=None, storage="journal"), Noisy(bowl), tmp_path)
+    assert [trial.values for trial in after[:2]] == [trial.values for trial in before]
+    assert len(after) == 3
+    assert path.read_bytes().startswith(whole)
+    for line in path.read_bytes().splitlines():
+        json.loads(line)
+
+
 @pytest.mark.full
 def test_a_killed_search_goes_on_with_the_same_command(
     start_search: Callable[..., Any], small_arguments: list[str], tmp_path: Path
