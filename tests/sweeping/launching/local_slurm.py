@@ -151,6 +151,16 @@ class Slurm:
             self.ask("scontrol", "release", job)
             self.ask("scontrol", "update", f"jobid={job}", "starttime=now")
 
+    def works_again(self) -> bool:
+        """Whether the node that was lost has taken all jobs again. Where it had not forgotten one yet, SLURM drains
+        the node and holds the job: then both are told to go on."""
+        if not self.node_is_up():
+            self.node_returns()
+        if waiting := "PENDING" in self.jobs().values():
+            self.start_now()
+        time.sleep(3)
+        return not waiting and self.node_is_up() and "PENDING" not in self.jobs().values()
+
 
 def until(true: Callable[[], object], limit_s: float = 180.0) -> None:
     """Wait until something is so; fail where it does not come to be."""

@@ -218,7 +218,7 @@ def test_a_node_that_is_drained_and_one_that_is_lost(slurm: Slurm, run: Run) -> 
     assert slurm.steps()
     until(lambda: not slurm.steps() and not any(map(processes_of, slurm.jobs())))
     slurm.node_returns()
-    slurm.start_now()
+    until(slurm.works_again)
     assert run(*LONG, *ON_SLURM) == 0
     assert len(outcomes(folder)) == 4
 
