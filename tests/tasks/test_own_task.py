@@ -32,6 +32,7 @@ from ablate.records import results
 from ablate.records.record import Record
 from ablate.searching.settings import objectives
 from ablate.tasks import task_of
+from ablate.tasks.task import Task
 from ablate.testing import check_task
 from ablate.testing.tasks import small_config
 from ablate.training.choice import Choice
@@ -124,6 +125,17 @@ def test_a_loader_that_fails_is_one_line(name: str) -> None:
     if name in ("tuple", "raises", "no file"):
         assert "bits" in line
         assert "test_own_task.py:" in line
+
+
+@pytest.mark.parametrize("thing", [int, len, Task])
+def test_what_is_no_task_is_said(thing: Any) -> None:
+    with pytest.raises(AssertionError, match=r"is no task; give a class with the decorator @ablate\.task"):
+        check_task(thing)
+
+
+def test_a_check_of_a_task_on_a_file_needs_the_file() -> None:
+    with pytest.raises(AssertionError, match="data=trend_file needs a file: give path=FILE"):
+        check_task(example("dataset").Trend)
 
 
 def test_a_warning_before_a_loader_fails_is_part_of_its_line(
