@@ -27,7 +27,7 @@ def parser() -> Parser:
 
 
 def exclude_command(arguments: list[str]) -> int:
-    from ablate.config.errors import UserError
+    from ablate.config.errors import UserError, counted
     from ablate.records.compaction import sweep_folders
     from ablate.records.exclusion import exclude, exclusions, include
 
@@ -37,7 +37,8 @@ def exclude_command(arguments: list[str]) -> int:
         for line in [f"{one} [{', '.join(one.runs)}]" for one in exclusions(sweep)] or ["nothing is excluded"]:
             tell(line)
     elif options.undo:
-        tell(f"{len(include(sweep, options.what))} runs count again")
+        included = len(include(sweep, options.what))
+        tell(f"{counted(included, 'run')} {'counts' if included == 1 else 'count'} again")
     elif not options.what:
         raise UserError("say which runs: run ids, or KNOB=VALUE; see ablate exclude --help")
     else:

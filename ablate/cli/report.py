@@ -57,7 +57,8 @@ def report(arguments: list[str]) -> int:
     found = Reports()
     status = write_reports(options.sweep, options.out, options.title, options.level, show=found.add)
     several = options.out or options.sweep[0].parent / "report" if options.out or len(options.sweep) > 1 else None
-    print_json(found.as_json(several))
+    is_made = len(found.found) >= (2 if status else 1)
+    print_json(found.as_json(several if is_made else None))
     return status
 
 

@@ -166,18 +166,19 @@ def check_launcher(overrides: Sequence[Override]) -> None:
 
 
 def check_once(overrides: Sequence[Override]) -> None:
-    """Raise ConfigError where a knob is given twice with different values: Hydra would take the last in silence.
-
-    Of Hydra's own settings, `hydra.…`, the last one counts.
-    """
+    """Raise ConfigError where a key is given twice with different values: Hydra would take the last in silence."""
     values: dict[str, dict[str, None]] = {}
     for override in overrides:
         for key in override.knobs if override.is_zipped else [override.key]:
-            values.setdefault(key, {})[str(override) if override.is_zipped else override.value or ""] = None
+            value = override.value or ""
+            if key == "hydra/sweeper":
+                value = SWEEPERS.get(value, value)
+            values.setdefault(key, {})[str(override) if override.is_zipped else value] = None
     for key, several in values.items():
-        if len(several) > 1 and not key.startswith("hydra"):
+        if len(several) > 1:
             none = {"", "null"} if key in GROUPS else {""}
-            together = can_be_swept(key) and not any(set(value) & set("([{:") or value in none for value in several)
+            is_one = any(set(value) & set("([{:") or value in none for value in several)
+            together = is_knob(key) and can_be_swept(key) and not is_one
             each = ",".join(dict.fromkeys(part.strip() for value in several for part in split(value)))
             remedy = f"for {'both' if len(several) == 2 else 'all'} write {key}={each}"
             raise ConfigError(
@@ -276,7 +277,8 @@ def _of_hydra(override: Override, sweeper_options: Collection[str]) -> Override:
         below = re.match(r"hydra\.sweeper\.(params|conditions|baseline)\.(.+)", key)
         if below and not is_knob(below[2]):
             raise UserError(no_knob(below[2]))
-        return override
+        # Of an option that is none of a race the search itself says which there are.
+        return replace(override, sign="++") if option[1] == "race" and override.sign != "~" else override
     if option:
         raise UserError(
             f"there is no option {key}; choose hydra.sweeper.{{{','.join(sorted(sweeper_options))}}}"

@@ -1,6 +1,7 @@
 """Texts: where they come from, how they are cleaned, and what of them is trained on and held out."""
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -55,6 +56,7 @@ class Corpus:
     parts: Mapping[str, "Corpus"] = field(default_factory=dict)  # of files of their own: `valid` and perhaps `test`
     unknown: int = 0  # tokens of such a part that the text to train on lacks, and which are <unk> there
     files: Mapping[str, str] = field(default_factory=dict)  # of a text in files the hash of each part, `train` included
+    warnings: tuple[str, ...] = ()  # what its user should know of it before anything is trained
 
     @classmethod
     def of_arrays(cls, name: str | Path, **arrays: Any) -> "Corpus":
@@ -144,13 +146,17 @@ def load(data: DataConfig, tokens: int | None = None) -> Corpus:
     """
     loader = resolved(data.thing.loader)
     try:
-        corpus = loader(data, tokens)
+        with warnings.catch_warnings(record=True) as warned:  # numpy says that a file is empty, and goes on
+            corpus = loader(data, tokens)
     except UserError:
         raise
     except Exception as error:
         if data.name not in DATASETS.origin:
             raise
-        raise DataError(f"data={data.name}: its loader fails: {reason(error)}") from error
+        before = f" (before that: {warned[-1].message})" if warned else ""
+        raise DataError(f"data={data.name}: its loader fails: {reason(error)}{before}") from error
+    for one in warned:
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
     if not isinstance(corpus, Corpus):
         raise DataError(
             f"data={data.name}: its loader ({place(loader)}) returned {_a(type(corpus).__name__)}; "
@@ -190,12 +196,15 @@ def in_files(data: DataConfig, tokens: int | None = None) -> Corpus:
         found[option] = one
     whole = found.pop("train")
     files = {"train": whole.sha256} | {option: one.sha256 for option, one in found.items()}
+    trained = [f"data.{option}" for option, one in found.items() if one.sha256 == whole.sha256]
+    same = f"{' and '.join(trained)} {'are' if len(trained) > 1 else 'is'} the same text as data.train"
     return replace(
         whole,
         name="/".join(expanded(str(data.train)).absolute().parts[-2:]),  # train.txt is the name of many
         sha256=hashlib.sha256(" ".join(files.values()).encode()).hexdigest(),
         parts={option: numbered_by(whole.vocabulary, one) for option, one in found.items()},
         files=files,
+        warnings=(f"{same}: networks are measured on what they are trained on",) if trained else (),
     )
 
 

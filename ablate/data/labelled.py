@@ -10,12 +10,13 @@ Arrays: `x` (n, T) or (n, T, F) and `x_test` of T steps of F numbers, `y` (n,) a
 import random
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.config.errors import DataError, reason
+from ablate.config.errors import DataError, counted, reason
 from ablate.config.schema import DataConfig
 from ablate.data.corpora import Corpus
 from ablate.data.reading import expanded
@@ -78,7 +79,16 @@ def labelled(name: str, arrays: Mapping[str, Any]) -> Corpus:
     unseen = np.setdiff1d(found["y_test"], found["y"])
     if len(unseen):
         raise DataError(f"{name}: no sequence to train on has class {unseen[0]}, which y_test has")
-    return Corpus.of_arrays(name, **found)
+    corpus = Corpus.of_arrays(name, **found)
+    occurring, outputs = len(np.unique(found["y"])), int(found["y"].max()) + 1
+    if occurring == outputs:
+        return corpus
+    warning = (
+        f"{name} has sequences of {counted(occurring, 'class')}, numbered up to {outputs - 1}: networks have "
+        f"{outputs} outputs, {outputs - occurring} of which stand for no sequence; "
+        "np.unique(labels, return_inverse=True)[1] numbers the classes from 0 without gaps"
+    )
+    return replace(corpus, warnings=(warning,))
 
 
 def numbers(name: str, key: str, given: Any) -> Numbers:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.config.columns import gate_named
-from ablate.config.errors import UserError, listing
+from ablate.config.errors import UserError, listing, nearest
 from ablate.records import results
 from ablate.records.files import remove, write_json
 from ablate.records.flat import flat
@@ -109,7 +109,10 @@ def chosen(sweep: Path, given: Sequence[str]) -> list[str]:
         gate, known = gate_named(key), _named(key, names)
         if rows and not gate and known not in names:
             swept = sorted(name for name in names if len({str(row.get(name)) for row in rows}) > 1 and "." not in name)
-            raise UserError(f"no run of {sweep} has {key}; give a run id, or such as {listing(swept[:MOST_NAMED])}")
+            raise UserError(
+                f"no run of {sweep} has {key}; give a run id, or such as {listing(swept[:MOST_NAMED])}"
+                f"{nearest(key, swept)}"
+            )
         column: list[Any] = [(row.get("model.gates") or {}).get(gate) if gate else row.get(known) for row in rows]
         if not any(_same(one, value) for one in column):
             numbers: set[Any] = {one for one in column if _is_number(one)}

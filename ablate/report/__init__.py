@@ -138,7 +138,7 @@ def write_reports(
     from what there is, is not made again.
 
     The common page goes to `out`, by default the folder report/ beside the first sweep. A folder that cannot be
-    reported is named and left out.
+    reported is named and left out, and a page about all is one about two or more.
     """
     from ablate.analysis.throughput import speed_frame
     from ablate.records.places import holds_runs, holds_timings
@@ -174,7 +174,7 @@ def write_reports(
         except UserError as error:
             _complain(f"ablate: {error}")
             status = 2
-    if pages and several is not None:
+    if several is not None and len(pages) >= (2 if status else 1):
         try:
             several.mkdir(parents=True, exist_ok=True)
             with products(several) as files:
@@ -187,7 +187,8 @@ def write_reports(
             _complain(f"ablate: {several / PAGE} is not as ablate wrote it; give another folder with --out FOLDER")
             return 2
         if not quiet:
-            _say(f"report on all: {several / PAGE}")
+            all_of_them = f"{len(pages)} of {len(sweeps)}" if status else "all"
+            _say(f"report on {all_of_them}: {several / PAGE}")
     elif current and not quiet:
         _say(f"report on all: {several}/{PAGE} (as it was: nothing has changed since)")
     return status

@@ -27,14 +27,16 @@ class Counts:
     diverged: int = 0
     failed: int = 0
     running: int = 0
-    free: int = 0
+    reused: int = 0
+    duplicate: int = 0
 
     @classmethod
     def of(cls, trials: Sequence[FrozenTrial]) -> "Counts":
         out = cls()
         for trial in trials:
             if not takes_slot(trial):
-                out.free += trial.state == TrialState.COMPLETE
+                out.reused += state_of(trial) == "reused"
+                out.duplicate += state_of(trial) == "duplicate"
             elif trial.state in (TrialState.RUNNING, TrialState.WAITING):
                 out.running += 1
             elif trial.state == TrialState.FAIL:
@@ -62,7 +64,8 @@ class Counts:
                 ("pruned", self.pruned),
                 ("diverged", self.diverged),
                 ("failed", self.failed),
-                ("for free", self.free),
+                ("reused", self.reused),
+                ("duplicate", self.duplicate),
             )
             if count
         ]

@@ -9,7 +9,7 @@ A condition says when a dimension exists: `dropout: {layers: [2, 3]}` is only dr
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -238,7 +238,8 @@ def build(
             "there is nothing to search: give a knob several values, such as "
             "num_hiddens=choice(32,64,128) or lr='tag(log, interval(0.01, 2))'"
         )
-    return Space(tuple(_in_order(_conditioned(dimensions, conditions or {}, fixed_value)))), fixed
+    given = [override.get_key_element().lstrip("+~") for override in overrides]
+    return Space(tuple(_in_order(_conditioned(dimensions, conditions or {}, fixed_value, given)))), fixed
 
 
 def of_override(override: Override) -> Dimension:
@@ -307,13 +308,20 @@ def _conditioned(
     dimensions: Mapping[str, Dimension],
     conditions: Mapping[str, Mapping[str, Any]],
     fixed_value: Callable[[str], Any],
+    given: Collection[str],
 ) -> dict[str, Dimension]:
-    """The dimensions with their conditions; those that can never exist are left out."""
+    """The dimensions with their conditions; those that can never exist are left out. `given` are all knobs that are
+    searched or set."""
     out = dict(dimensions)
     for name, parents in conditions.items():
         if not isinstance(parents, Mapping) or not parents:
             raise ConfigError(f"conditions.{name} is {parents!r}; write {{KNOB: [VALUES]}}, such as {{layers: [2, 3]}}")
         if name not in dimensions:
+            if name not in given:
+                raise ConfigError(
+                    f"conditions.{name} is of a knob that is not searched; give {name} several values, "
+                    f"or leave the condition out{nearest(name, given)}"
+                )
             continue  # a knob of the preset that the command line has fixed
         held = []
         for parent, allowed in parents.items():

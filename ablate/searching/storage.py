@@ -273,9 +273,10 @@ def stored_design(storage: BaseStorage, name: str, where: Location) -> dict[str,
 def check_same(stored: Mapping[str, Any], design: Mapping[str, Any], where: str) -> None:
     """Raise UserError, naming the first difference, for a study that was begun with another space or objective."""
     remedy = "type the same again, or give another name=NAME"
-    for part, title in (("objectives", "the objective"), ("seeds", "the seeds")):
+    for part in ("objectives", "seeds"):
         if stored.get(part) != design[part]:
-            was, now = _text(stored.get(part)), _text(design[part])
+            was, now = (_text(one.get(part)) for one in (stored, design))
+            title = "the objective" if part == "objectives" and len(stored.get(part) or ()) < 2 else f"the {part}"
             raise UserError(f"{where} was begun with {title} {was}, not {now}; {remedy}")
     space, fixed = stored.get("space", {}), stored.get("fixed", {})
     for knob in dict.fromkeys([*space, *design["space"]]):
@@ -309,7 +310,7 @@ def dimension_text(dimension: Mapping[str, Any] | None) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return "null"
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def told(study: Study, trial: FrozenTrial | int, state: optuna.trial.TrialState, values: Any = None) -> bool:

@@ -243,6 +243,7 @@ def make_plan(
         if noted[key]:
             note = described_pairs(corpus, readers) if isinstance(corpus, Pairs) else described(corpus, readers)
             plan.notes += [note] * (note not in plan.notes)
+        plan.warnings += [warning for warning in corpus.warnings if warning not in plan.warnings]
         if len(corpus.vocabulary) > LARGE_VOCABULARY:
             plan.warnings.append(
                 f"{corpus.name} has {len(corpus.vocabulary):,} different {corpus.unit}s, and a network has weights for "

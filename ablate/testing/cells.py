@@ -43,6 +43,7 @@ def check_cell(cell: Cell) -> None:
     against central differences, that the state can be carried over, and that parameters can be saved and loaded and are
     all used. Raises ConfigError for equations that cannot be evaluated at all.
     """
+    assert isinstance(cell, Cell), f"{cell!r} is no cell; give a function with the decorator @ablate.cell"
     with _registered(cell):
         for case in _cases(cell):
             if case.means_something():

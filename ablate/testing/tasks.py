@@ -44,7 +44,9 @@ def check_task(
     data set that reads one.
     """
     facts = _facts(task)
-    config = small_config(facts, data or facts.data[0], num_steps, batch_size, path)
+    data = data or facts.data[0]
+    assert path or not DATASETS[data].own_file, f"data={data} needs a file: give path=FILE"
+    config = small_config(facts, data, num_steps, batch_size, path)
     bound = task_of(config, load(config.data))
     first = _epoch(bound, SEEDS[0])
     assert first, "an epoch has no minibatch"
@@ -63,7 +65,8 @@ def check_task(
 def _facts(task: str | type[Task] | Facts) -> Facts:
     if isinstance(task, Facts):
         return task
-    facts: Facts = TASKS[task] if isinstance(task, str) else task.facts
+    facts = TASKS[task] if isinstance(task, str) else getattr(task, "facts", None)
+    assert isinstance(facts, Facts), f"{task!r} is no task; give a class with the decorator @ablate.task"
     return facts
 
 

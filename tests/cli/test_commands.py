@@ -305,6 +305,8 @@ def test_report_and_status_as_json(main: CLI, trained: Path) -> None:
     assert isinstance(report["claims"], list)
     several = json.loads(main("report", str(trained), str(trained), "--json", "--out", "both").out)
     assert (len(several["reports"]), several["page"]) == (2, "both/report.html")
+    done = main("report", str(trained), "nowhere", "--json")
+    assert (done.status, json.loads(done.out)["page"]) == (2, None)
     [status] = json.loads(main("status", "--json").out)["sweeps"]
     assert (status["folder"], status["settings"], status["runs"]) == ("results/first", 4, 8)
     assert (status["failed"], status["in_use"], status["diverged"]) == ([], False, 0)

@@ -61,6 +61,14 @@ def test_what_cannot_be_read_is_a_line(tmp_path: Path, changed: dict[str, Any], 
         load(written(tmp_path, **changed))
 
 
+def test_numbers_of_classes_that_no_sequence_has_are_told(tmp_path: Path) -> None:
+    assert load(written(tmp_path)).warnings == ()
+    few = load(written(tmp_path, y=np.array([3, 10] * 5), y_test=np.array([3, 10, 3, 3])))
+    [said] = few.warnings
+    assert "sequences of 2 classes, numbered up to 10: networks have 11 outputs, 9 of which stand for no" in said
+    assert "return_inverse=True" in said
+
+
 @pytest.mark.parametrize("content", [b"", b"x,y\n1,2\n", b"PK\x03\x04 broken", b"\x93NUMPY"])
 def test_a_file_that_is_no_archive_of_arrays_is_a_line(tmp_path: Path, content: bytes) -> None:
     data = written(tmp_path)

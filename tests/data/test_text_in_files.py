@@ -10,6 +10,7 @@ from ablate.analysis.aggregate import aggregate
 from ablate.analysis.confounders import confounders
 from ablate.analysis.frames import curves_frame, runs_frame
 from ablate.config.composing import compose as composed
+from ablate.config.composing import fallback_data
 from ablate.config.errors import ConfigError, DataError, UserError
 from ablate.config.identity import run_id, without_effect
 from ablate.config.metrics import metrics_of
@@ -17,6 +18,7 @@ from ablate.config.resolved import Resolved, resolve
 from ablate.data.baselines import baselines
 from ablate.data.corpora import as_used, at_hand, described, load, split, split_for_test, tokens_asked_for
 from ablate.records.results import save
+from ablate.sweeping.plan import make_plan
 from ablate.tasks import task_of
 from ablate.training.loop import train
 
@@ -111,6 +113,19 @@ def test_what_is_said_of_it(files: dict[str, Path]) -> None:
     assert "trained on the first 50" in said
     assert "valid=valid.txt (40)" in said
     assert "test=test.txt (20, of which 10 are not in the training text: <unk>)" in said
+
+
+def test_a_text_that_is_trained_on_and_held_out_is_told(files: dict[str, Path], tmp_path: Path) -> None:
+    def warnings() -> list[str]:
+        return make_plan([config(files).given], tmp_path / "sweep", fallback_data()).warnings
+
+    assert warnings() == []
+    files["valid"].write_text(TRAIN)
+    [said] = warnings()
+    assert said.startswith("data.valid is the same text as data.train: ")
+    files["test"].write_text(TRAIN)
+    [said] = warnings()
+    assert said.startswith("data.valid and data.test are the same text as data.train: ")
 
 
 def test_numbers_of_tokens_have_no_effect_on_what_files_hold_out(files: dict[str, Path]) -> None:

@@ -48,13 +48,14 @@ def test_excluded_runs_are_in_no_frame_and_the_reason_is_said_everywhere(sweep: 
     assert not (sweep / "excluded.json").exists()
 
 
-def test_by_run_id_and_taken_back_one_by_one(sweep: Path) -> None:
+def test_by_run_id_and_taken_back_one_by_one(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, other, *_ = (str(run) for run in runs_frame(sweep)[0]["run_id"])
     assert main([str(sweep), one, other, "--because", "a cosmic ray"]) == 0
     assert len(kept(sweep)) == 4
     assert main([str(sweep), "lr=4", "--because", "too high"]) == 0
     assert [one.because for one in exclusions(sweep)] == ["a cosmic ray", "too high"]
     assert main([str(sweep), other, "--undo"]) == 0
+    assert "1 run counts again" in capsys.readouterr().out
     assert other in set(runs_frame(sweep)[0]["run_id"])
     assert one not in set(runs_frame(sweep)[0]["run_id"])
 
@@ -65,6 +66,7 @@ def test_by_run_id_and_taken_back_one_by_one(sweep: Path) -> None:
         (["lr=4"], "--because"),
         (["lr=2", "--because", "x"], "4"),
         (["hiddens=2", "--because", "x"], "lr"),
+        (["lrr=2", "--because", "x"], "did you mean lr?"),
         (["000000000000", "--because", "x"], "000000000000"),
         (["--because", "x"], "--help"),
         (["lr=4", "--undo"], "none"),

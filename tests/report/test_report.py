@@ -330,6 +330,19 @@ def test_several_sweeps_on_one_page(two: list[Path], tmp_path: Path) -> None:
     assert [tag for tag, _ in document.tags if tag == "h1"] == ["h1"]
 
 
+@pytest.mark.usefixtures("few_figures")
+def test_a_page_on_several_says_of_how_many_it_is_and_is_not_made_of_one(
+    two: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = tmp_path / "report" / "report.html"
+    assert main([str(two[0]), str(tmp_path / "nowhere")]) == 2
+    assert not common.exists()
+    assert "report on" not in capsys.readouterr().err
+    assert main([*map(str, two), str(tmp_path / "nowhere")]) == 2
+    assert common.exists()
+    assert "report on 2 of 3: " in capsys.readouterr().err
+
+
 @pytest.mark.full
 @pytest.mark.usefixtures("few_figures")
 def test_a_page_on_several_is_made_again_where_something_has_changed(

@@ -125,6 +125,11 @@ def test_corners_show_every_end_of_every_dimension() -> None:
     assert all(values["layers"] == 3 for values in corners if "dropout" in values)
 
 
+def test_a_condition_of_a_knob_that_is_fixed_does_not_matter() -> None:
+    space = space_of("lr=0.1,0.2", "dropout=0.1", "layers=1,2", conditions={"dropout": {"layers": [2]}})
+    assert [dimension.name for dimension in space.dimensions] == ["lr", "layers"]
+
+
 @pytest.mark.parametrize(
     ("overrides", "conditions", "message"),
     [
@@ -145,6 +150,7 @@ def test_corners_show_every_end_of_every_dimension() -> None:
         (["lr=1,2"], {"lr": {"layrs": [1]}}, "rests on layrs, which is no knob"),
         (["lr=1,2", "layers=1,2"], {"lr": {"layers": [3]}}, "wants layers to be 3, but the search tries 1 or 2"),
         (["lr=1,2"], {"lr": [2]}, "conditions.lr is"),
+        (["lr=1,2"], {"lrr": {"lr": [1]}}, "conditions.lrr is of a knob that is not searched; .*; did you mean lr"),
         (["a=1,2", "b=1,2"], {"a": {"b": [1]}, "b": {"a": [1]}}, "a or b depend on each other in a circle"),
     ],
 )

@@ -8,12 +8,14 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import PendingRollbackError
 from synthetic import BOWL, LINE, Noisy, counted, line, run, searching, settings, space_of
 
 from ablate.analysis.study import stored_search
 from ablate.config.errors import ConfigError, UserError
 from ablate.searching import storage
+from ablate.searching.progress import Counts
 from ablate.searching.samplers import (
     PRUNERS,
     SAMPLERS,
@@ -24,7 +26,7 @@ from ablate.searching.samplers import (
     sampler_seed,
 )
 from ablate.searching.settings import Objective, named, objectives, race_of
-from ablate.searching.storage import Connection, first_line, location
+from ablate.searching.storage import Connection, check_same, first_line, location
 
 
 @pytest.mark.parametrize("objective", ["perplexity", "accuracy"])
@@ -209,3 +211,17 @@ def test_another_search_under_the_same_name_is_refused(
     assert "study.db" in str(caught.value)
     assert "give another name=NAME" in str(caught.value)
     assert len(run(LINE, settings(n_trials=2), Noisy(line), tmp_path)) == len(before)
+
+
+def test_several_objectives_are_told_apart_from_one() -> None:
+    two = {"objectives": ["accuracy", "certainty"], "seeds": [0]}
+    with pytest.raises(UserError, match="begun with the objectives accuracy, certainty, not accuracy;"):
+        check_same(two, two | {"objectives": ["accuracy"]}, "it")
+
+
+def test_trials_that_took_no_slot_are_counted_by_what_they_were() -> None:
+    def trial(**attributes: str) -> FrozenTrial:
+        return create_trial(state=TrialState.COMPLETE, value=1.0, user_attrs=attributes)
+
+    found = Counts.of([trial(), trial(excluded="reused"), trial(excluded="reused"), trial(excluded="duplicate")])
+    assert str(found) == "1 done, 2 reused, 1 duplicate"

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from ablate.records.manifest import load_manifest
 from ablate.records.results import records
 from ablate.sweeping import launch
 from ablate.sweeping.settle.settling import ending
+from ablate.sweeping.settle.show import View
 from ablate.sweeping.settle.standing import Prices, Standing, best
 from ablate.sweeping.summary import Summary
 
@@ -90,9 +92,25 @@ def test_the_plan_says_what_it_takes_and_trains_nothing(main: CLI, made: Path) -
     before = (made / "sweep.json").read_bytes()
     done = main("settle", "results/made", "0 < 1", "--by", "effect", "--plan")
     assert done.status == 0
-    assert "runs more" in done.err
+    assert "runs more if all is as it seems" in done.err
     assert set(seeds(made).values()) == {6}
     assert (made / "sweep.json").read_bytes() == before
+
+
+def test_claims_that_the_most_seeds_would_not_decide_are_not_said_to_be_decided_by_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("ablate.sweeping.settle.show.evidence_table", lambda found, level: "")
+    monkeypatch.setattr(View, "say", lambda view, text: said.append(text))
+    for needed, wanted in ((3230, 100), (90, 90)):
+        verdict: Any = SimpleNamespace(needed=needed)
+        standing = Standing(None, verdict, ("x",), there=3, wanted=wanted)  # type: ignore[arg-type]
+        View(0.95).begin([standing], (wanted - 3, 7.0))
+    assert said == [
+        "1 claim to decide: 97 runs more, about 7 s; if all is as it seems, it needs more seeds than that",
+        "1 claim to decide: 87 runs more if all is as it seems, about 7 s",
+    ]
 
 
 @pytest.mark.full

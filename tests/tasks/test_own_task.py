@@ -8,6 +8,7 @@ import importlib.util
 import math
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from ablate.records import results
 from ablate.records.record import Record
 from ablate.searching.settings import objectives
 from ablate.tasks import task_of
+from ablate.tasks.task import Task
 from ablate.testing import check_task
 from ablate.testing.tasks import small_config
 from ablate.training.choice import Choice
@@ -123,6 +125,41 @@ def test_a_loader_that_fails_is_one_line(name: str) -> None:
     if name in ("tuple", "raises", "no file"):
         assert "bits" in line
         assert "test_own_task.py:" in line
+
+
+@pytest.mark.parametrize("thing", [int, len, Task])
+def test_what_is_no_task_is_said(thing: Any) -> None:
+    with pytest.raises(AssertionError, match=r"is no task; give a class with the decorator @ablate\.task"):
+        check_task(thing)
+
+
+def test_a_check_of_a_task_on_a_file_needs_the_file() -> None:
+    with pytest.raises(AssertionError, match="data=trend_file needs a file: give path=FILE"):
+        check_task(example("dataset").Trend)
+
+
+def test_a_warning_before_a_loader_fails_is_part_of_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.csv").write_text("")
+    example("dataset")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with pytest.raises(UserError, match=r"its loader fails: .*\(before that: .*input contained no data"):
+            load(of_file("trend_file", tmp_path / "empty.csv"))
+    assert capsys.readouterr().err == ""
+
+
+def test_the_warning_of_a_loader_that_works_is_heard() -> None:
+    def loader(data: Any, tokens: Any) -> ablate.Corpus:
+        warnings.warn("an odd row", stacklevel=1)
+        return ablate.Corpus.of_arrays(data.path, rows=[1.0])
+
+    DATASETS.add(ablate.DataSet("bits", ("memory",), loader=loader, own_file=True))
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        load(of_file("bits", Path("bits.csv")))
+    assert [str(one.message) for one in heard] == ["an odd row"]
 
 
 @pytest.mark.full

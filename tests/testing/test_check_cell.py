@@ -161,3 +161,9 @@ def test_a_cell_that_uses_the_future_is_not_causal(monkeypatch: pytest.MonkeyPat
     made: Cell = cell(register=False)(uses_the_future)
     with pytest.raises(AssertionError, match="later token"):
         check_cell(made)
+
+
+@pytest.mark.parametrize("thing", ["gru", len])
+def test_what_is_no_cell_is_said(thing: Any) -> None:
+    with pytest.raises(AssertionError, match=r"is no cell; give a function with the decorator @ablate\.cell"):
+        check_cell(thing)

@@ -37,7 +37,14 @@ class View:
         open_ = sum(one.is_open for one in found)
         if open_:
             time = f", about {duration(seconds)}" if seconds else ""
-            self.say(f"{counted(open_, 'claim')} to decide: {counted(runs, 'run')} more if all is as it seems{time}")
+            more = f"{counted(open_, 'claim')} to decide: {counted(runs, 'run')} more"
+            too_many = sum(one.is_open and (one.verdict.needed or 0) > one.wanted for one in found)
+            if too_many:
+                of_them = f"{too_many} of them" if open_ > 1 else "it"
+                need = "need" if too_many > 1 else "needs"
+                self.say(f"{more}{time}; if all is as it seems, {of_them} {need} more seeds than that")
+            else:
+                self.say(f"{more} if all is as it seems{time}")
 
     def batch(self, chosen: Standing, n: int, found: Sequence[Standing]) -> None:
         self.table = evidence_table(found, self.level) if self.live else None
