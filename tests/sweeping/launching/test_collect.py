@@ -498,6 +498,11 @@ def test_a_notice_as_long_as_the_job_is_refused() -> None:
         ("open_mode", "keeps the logs"),
         ("nodes", "one task on one node"),
         ("ntasks_per_node", "one task on one node"),
+        ("tasks-per-node", "one task on one node"),
+        ("tasks", "one task on one node"),
+        ("ntasks-per-tres", "one task on one node"),
+        ("chdir", "in the folder in which the command is given"),
+        ("D", "in the folder in which the command is given"),
         ("Q", "could not follow"),
         ("parsable", "could not follow"),
     ],
@@ -514,7 +519,10 @@ def test_any_other_option_of_sbatch_is_taken(entry: str) -> None:
     assert options_of({"name": "slurm", "sbatch": {entry: 1}}) is not None
 
 
-@pytest.mark.parametrize("entries", [{"exclude": ["a", "b"]}, {"": 1}, {"mail-user": "a", "mail_user": "b"}])
+@pytest.mark.parametrize(
+    "entries",
+    [{"exclude": ["a", "b"]}, {"": 1}, {"mail-user": "a", "mail_user": "b"}, {"requeue": True, "requ": True}],
+)
 def test_an_option_of_sbatch_has_one_value(entries: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"hydra\.launcher\.sbatch"):
         options_of({"name": "slurm", "sbatch": entries})
