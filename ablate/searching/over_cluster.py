@@ -87,7 +87,7 @@ def search_by_cluster(problem: Problem, command: str, words: Sequence[str], carr
     with (
         undone_if_refused(folder, JOURNAL),
         exclusive(folder, shared=True),
-        looked_at(settings, folder, prepared.name, prepared.design, prepared.pruner) as study,
+        looked_at(settings, folder, prepared.name, prepared.design, prepared.pruner, deleted_if_refused=True) as study,
     ):
         search = prepared.search(study, Worker(study))
         jobs = Jobs(folder, study, prepared.progress)
