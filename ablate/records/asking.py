@@ -17,9 +17,9 @@ def ask(*command: str, timeout_s: float = ASK_S, check: bool = True) -> subproce
     )
 
 
-def output_of(*command: str) -> str:
-    """What a program prints; nothing without an answer."""
+def output_of(*command: str, check: bool = True) -> str:
+    """What a program prints; nothing without an answer, as `ask` has it: without `check` what one prints that fails."""
     try:
-        return ask(*command).stdout
+        return ask(*command, check=check).stdout
     except NO_ANSWER:
         return ""

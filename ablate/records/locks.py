@@ -27,6 +27,10 @@ LOCK = ".lock"
 LOOK_S = 0.2
 """So long a lock in use is tried: whoever only looks whether it is holds it for a moment."""
 
+TRIES = 5
+"""To lock a file that others delete meanwhile; a file system may number files anew each time, and never say that it is
+the same."""
+
 
 class InUse(Exception):
     """Another program holds the lock."""
@@ -44,20 +48,24 @@ def held(path: Path, without: str, *, shared: bool = False, say: Callable[[str],
     no locks, `say` hears that, and that it goes on `without`: what that may cost.
     """
     kind = portalocker.LockFlags.SHARED if shared else portalocker.LockFlags.EXCLUSIVE
-    descriptor = _opened(path)
-    try:
-        locked = True
+    for left in reversed(range(TRIES)):
+        descriptor = _opened(path)
         try:
-            portalocker.lock(descriptor, kind | portalocker.LockFlags.NON_BLOCKING)
-        except AlreadyLocked as error:
-            raise InUse(str(path)) from error
-        except LockException as error:
-            locked = False
-            why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error.strerror
-            say(f"{path.parent} is on a file system without locks ({why}); going on without one: {without}")
-        yield locked
-    finally:
-        os.close(descriptor)
+            locked = True
+            try:
+                portalocker.lock(descriptor, kind | portalocker.LockFlags.NON_BLOCKING)
+            except AlreadyLocked as error:
+                raise InUse(str(path)) from error
+            except LockException as error:
+                locked = False
+                why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error.strerror
+                say(f"{path.parent} is on a file system without locks ({why}); going on without one: {without}")
+            if locked and left and not _is_at(path, descriptor):
+                continue
+            yield locked
+            return
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -74,6 +82,17 @@ def held_soon(path: Path, without: str, *, shared: bool = False) -> Iterator[boo
                     raise
                 time.sleep(LOOK_S / 10)
         yield locked
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether an open file is still the one of this name: a program that ended may have deleted it before it was
+    locked, and the next one would make, and lock, another."""
+    if os.name == "nt":  # where a file that is open cannot be deleted
+        return True
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:  # it is gone, which NFS says of the open one, too
+        return False
 
 
 def _opened(path: Path) -> int:
@@ -135,7 +154,13 @@ def exclusive(folder: Path, shared: bool = False) -> Iterator[None]:
     without = "start no other ablate on this folder meanwhile, it would train the same runs again (records stay whole)"
     with ExitStack() as stack:
         try:
-            stack.enter_context(held_soon(folder / LOCK, without, shared=shared))
+            try:
+                stack.enter_context(held_soon(folder / LOCK, without, shared=shared))
+            except StorageError:
+                if folder.exists():
+                    raise
+                make_folder(folder)  # which a command has deleted that was refused
+                stack.enter_context(held_soon(folder / LOCK, without, shared=shared))
         except InUse as error:
             say = f"{folder} is in use by another ablate; wait for it, or give another name=NAME"
             raise UserError(say) from error

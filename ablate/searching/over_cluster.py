@@ -87,7 +87,7 @@ def search_by_cluster(problem: Problem, command: str, words: Sequence[str], carr
     with (
         undone_if_refused(folder, JOURNAL),
         exclusive(folder, shared=True),
-        looked_at(settings, folder, prepared.name, prepared.design, prepared.pruner) as study,
+        looked_at(settings, folder, prepared.name, prepared.design, prepared.pruner, deleted_if_refused=True) as study,
     ):
         search = prepared.search(study, Worker(study))
         jobs = Jobs(folder, study, prepared.progress)
@@ -99,6 +99,7 @@ def search_by_cluster(problem: Problem, command: str, words: Sequence[str], carr
                     order = order_of(folder, words, settings, command, options)
                     many = jobs_for(settings.n_trials - search.counted(), settings, options)
                     jobs.submit([order] * many, queue, options, carry_out)
+                jobs.clear()
                 if not options.detach:
                     jobs.wait(search)
                 if not jobs.open:
@@ -231,6 +232,11 @@ class Jobs:
             self.open.remove(one)
             if how != DONE:
                 self._close(one, how)
+        if not first:
+            self.clear()
+
+    def clear(self) -> None:
+        """Delete what is collected: not before what is missing is submitted, which the cluster may refuse."""
         clear(self.folder, self.open, self.lost, keep_logs=False)
 
     def _close(self, one: Followed, how: str) -> None:
@@ -271,4 +277,4 @@ class Jobs:
         self.cancelled = True
         collect.cancel(self.open, self.look, self.progress.warn)
         self.open = [one for one in self.open if one.queue is None]
-        clear(self.folder, self.open, self.lost, keep_logs=False)
+        self.clear()

@@ -3,14 +3,19 @@
 import json
 import warnings
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna import Study
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage
+from sqlalchemy.exc import SQLAlchemyError
 
 from ablate.analysis.study import strange_trial
+from ablate.config.errors import UserError
+from ablate.records.jobs import batches
 from ablate.records.kinds import fits, misfit
 from ablate.searching.samplers import ScaledValues, make_sampler, sampler_seed
 from ablate.searching.settings import Settings
@@ -39,11 +44,18 @@ def joined(
 
 @contextmanager
 def looked_at(
-    settings: Settings, folder: Path, name: str, design: Mapping[str, Any], pruner: optuna.pruners.BasePruner
+    settings: Settings,
+    folder: Path,
+    name: str,
+    design: Mapping[str, Any],
+    pruner: optuna.pruners.BasePruner,
+    deleted_if_refused: bool = False,
 ) -> Iterator[Study]:
     """The study, for a process that asks for no trials. Raises UserError as `joined` does.
 
-    `design` is what must agree between all processes: space, objectives, seeds, and what is fixed.
+    `design` is what must agree between all processes: space, objectives, seeds, and what is fixed. With
+    `deleted_if_refused` a study that is made here, and that nobody uses when what is within ends with a UserError, is
+    deleted: it would bind the next search of that name.
     """
     where, name = location(settings.storage, folder), settings.study or name
     design = json.loads(json.dumps(design))
@@ -52,11 +64,32 @@ def looked_at(
         if stored is not None:
             check_same(stored, design, f"the study {name!r} in {where}")
         directions = [objective.direction for objective in settings.objectives]
+        is_new = stored is None and not _is_stored(storage, name)
         study = load_study(storage, name, where, directions, optuna.samplers.RandomSampler(), pruner)
         check_whole(study, f"the study {name!r} in {where}", directions)
         if stored is None:
             study.set_user_attr("design", design)
-        yield study
+        try:
+            yield study
+        except UserError:
+            if deleted_if_refused and is_new:
+                with suppress(SQLAlchemyError, StorageInternalError, KeyError):  # why it was refused counts more
+                    _delete_unused(study, folder)
+            raise
+
+
+def _is_stored(storage: BaseStorage, name: str) -> bool:
+    try:
+        storage.get_study_id_from_name(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _delete_unused(study: Study, folder: Path) -> None:
+    """Delete a study without trials, in which no process is registered, and for which no jobs wait in the queue."""
+    if not study.get_trials(deepcopy=False) and study.user_attrs.keys() <= {"design"} and not batches(folder):
+        optuna.delete_study(study_name=study.study_name, storage=study._storage)
 
 
 def check_whole(study: Study, title: str, directions: Sequence[str]) -> None:

@@ -85,7 +85,7 @@ def shares_its_node() -> bool:
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         return False
-    found = re.search(r"\bOverSubscribe=(\w+)", output_of("scontrol", "show", "job", job))
+    found = re.search(r"\bOverSubscribe=(\w+)", output_of("scontrol", "show", "job", job, check=False))
     return found is not None and found[1] != "NO"
 
 

@@ -18,6 +18,7 @@ def test_what_is_no_utf8_is_read_as_well_as_it_can_be() -> None:
 def test_a_program_that_fails_has_no_answer_unless_its_status_is_asked_for() -> None:
     command = (sys.executable, "-c", PRINTS.format(b"half of it", 3))
     assert output_of(*command) == ""
+    assert output_of(*command, check=False) == "half of it"
     with pytest.raises(subprocess.CalledProcessError):
         ask(*command)
     done = ask(*command, check=False)

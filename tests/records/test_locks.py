@@ -11,7 +11,7 @@ import pytest
 
 from ablate.cli.status import in_use
 from ablate.config.errors import StorageError, UserError
-from ablate.records import compaction
+from ablate.records import compaction, locks
 from ablate.records.files import user_folder
 from ablate.records.locks import InUse, exclusive, held, held_on_machine
 from ablate.searching.finale import alone
@@ -173,6 +173,54 @@ def test_a_look_whether_a_folder_is_in_use_stands_in_nobodys_way(tmp_path: Path)
         threading.Timer(0.05, looks.pop_all().close).start()
         with exclusive(tmp_path):
             pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a file that is open cannot be deleted")
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_lock_that_was_deleted_before_it_was_held_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    """Or the next program would hold another file of that name at the same time."""
+    path, opened, times = tmp_path / ".lock", locks._opened, list[Path]()
+
+    def open_and_lose(path: Path) -> int:
+        descriptor = opened(path)
+        times.append(path)
+        if len(times) == 1:
+            path.unlink()
+            if replaced:
+                path.touch()
+        return descriptor
+
+    monkeypatch.setattr(locks, "_opened", open_and_lose)
+    with held(path, "…") as locked:
+        assert locked
+        with pytest.raises(InUse), held(path, "…"):
+            pass
+    assert len(times) == 3
+
+
+def test_a_file_system_that_numbers_files_anew_has_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "samestat", lambda one, other: False)
+    with held(tmp_path / ".lock", "…") as locked:
+        assert locked
+        with pytest.raises(InUse), held(tmp_path / ".lock", "…"):
+            pass
+
+
+def test_a_folder_that_was_deleted_meanwhile_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a command that was refused, and leaves nothing."""
+    opened, times = locks._opened, list[Path]()
+
+    def lose_and_open(path: Path) -> int:
+        times.append(path)
+        if len(times) == 1:
+            path.parent.rmdir()
+        return opened(path)
+
+    monkeypatch.setattr(locks, "_opened", lose_and_open)
+    with exclusive(tmp_path / "a"):
+        assert (tmp_path / "a" / ".lock").exists()
 
 
 def test_nor_in_the_way_of_a_sweep_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

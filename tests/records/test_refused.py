@@ -42,6 +42,28 @@ def test_the_manifest_of_a_sweep_is_what_it_was(tmp_path: Path) -> None:
     assert (tmp_path / "sweep.json").read_text() == "old"
 
 
+@pytest.mark.parametrize("name", ["runs/1.json", "runs/2.json", "timings/a/1.json"])
+def test_a_file_that_is_new_or_another_one_has_come_of_it(tmp_path: Path, name: str) -> None:
+    """Whatever its folder looks like: that a file in it was made and deleted again does not count."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "timings" / "a").mkdir(parents=True)
+    for there in ("sweep.json", "runs/1.json"):
+        (tmp_path / there).write_text("old")
+
+    def command() -> None:
+        with undone_if_refused(tmp_path):
+            (tmp_path / "sweep.json").write_text("new")
+            (tmp_path / "runs" / "aside").touch()
+            (tmp_path / "runs" / "aside").unlink()
+            raise UserError("no")
+
+    with pytest.raises(UserError, match="no"):
+        command()
+    assert (tmp_path / "sweep.json").read_text() == "old"
+    refused(tmp_path, "sweep.json", name)
+    assert (tmp_path / "sweep.json").read_text() == "new"
+
+
 @pytest.mark.parametrize("is_new", [True, False])
 def test_what_has_come_of_it_stays_with_the_manifest_that_says_so(tmp_path: Path, is_new: bool) -> None:
     folder = tmp_path / "a"

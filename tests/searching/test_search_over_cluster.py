@@ -1,11 +1,15 @@
 """Searches by jobs, with a cluster that runs each job in this process when it is told to, or never. CPU, 5 s."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from ablate.analysis.study import read_study
 from ablate.cli import main
@@ -212,3 +216,36 @@ def test_a_search_that_a_cluster_refuses_leaves_nothing(
     assert search(*ON_CLUSTER) == 2
     assert "no such partition" in capsys.readouterr().err
     assert not Path("results").exists()
+
+
+@pytest.mark.parametrize("kind", ["journal", "database"])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_study_that_a_refused_search_has_made_is_deleted(
+    cluster: Cluster,
+    search: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    kind: str,
+    is_new: bool,
+) -> None:
+    """In a database, too, and beside studies of other names in one file; not one that was there before."""
+    url = f"sqlite:///{tmp_path / 'database'}" if kind == "database" else None
+
+    def studies() -> list[str]:
+        file = JournalFileBackend("results/a/study.journal") if url is None else None
+        storage = url if file is None else JournalStorage(file)
+        return sorted(optuna.get_all_study_names(storage)) if url or Path("results/a/study.journal").exists() else []
+
+    def refuse(self: Cluster, batch: Batch, carry_out: CarryOut) -> list[str]:
+        assert "a" in studies()
+        raise UserError("no such partition")
+
+    # A file stands for the server: what several machines cannot share is refused otherwise.
+    monkeypatch.setattr(over_cluster, "shared", lambda problem: problem)
+    words = [*ON_CLUSTER, f"storage={url or 'journal'}"]
+    cluster.runs = lambda job: False
+    assert search(*words, "--detach", *(() if not is_new else ("study=other",))) == 0
+    shutil.rmtree("results/a/jobs")
+    monkeypatch.setattr(Cluster, "submit", refuse)
+    assert search(*words) == 2
+    assert studies() == (["other"] if is_new else ["a"])

@@ -364,7 +364,7 @@ def test_only_a_job_that_has_its_node_to_itself_is_timed(
     """`scontrol show job` of SLURM 22.05, as it says so."""
     assert not shares_its_node()  # no job at all
     program = tmp_path / "scontrol"
-    program.write_text(f"#!/bin/sh\necho 'JobId=7 JobName=ablate {said} Contiguous=0'\n")
+    program.write_text(f"#!/bin/sh\necho 'JobId=7 JobName=ablate {said} Contiguous=0'\nexit 1\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("SLURM_JOB_ID", "7")

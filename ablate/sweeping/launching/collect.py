@@ -93,7 +93,6 @@ class Following:
             if owes and how != DONE:
                 self.progress.warn(one.why(how))
                 self.lost.append(one.batch)
-        self._clear()
 
     def look(self) -> None:
         """Once at everything: what is on disk, what the jobs say, what the cluster says of those that say nothing."""
@@ -113,7 +112,7 @@ class Following:
             one.ended = time.monotonic() if one.ended is None else one.ended
             if (how == DONE and not self._expected(one)) or time.monotonic() - one.ended > LATE_S:
                 self._close(one, how)
-        self._clear()
+        self.clear()
 
     def _expected(self, one: Followed) -> bool:
         """Whether a job that is done still owes a record of a setting of which it does not say that it has failed."""
@@ -190,7 +189,8 @@ class Following:
         if settings or (how != DONE and one.state.ended is not None):
             self.lost.append(one.batch)
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Delete what is collected: not before what is missing is submitted, which the cluster may refuse."""
         clear(self.plan.folder, self.jobs, self.lost, keep_logs=bool(self.summary.failures))
 
     def wait(self) -> None:
@@ -208,7 +208,7 @@ class Following:
         cancel(self.jobs, self.look, self.progress.warn)
         for one in [one for one in self.jobs if one.queue is not None]:
             self.jobs.remove(one)
-        self._clear()
+        self.clear()
 
 
 def pause_after(look_s: float) -> float:
@@ -285,6 +285,7 @@ def over_queue(
             hands = dealt(groups, options.runs_per_job, options.jobs)
             orders = [order_of(plan, shares, names, options) for shares in hands]
             submit(orders, queue, options, following)
+        following.clear()
         if not options.detach:
             following.wait()
         if speed_s is not None and not following.jobs and (settings := untimed(plan)):

@@ -97,6 +97,7 @@ GPUS = "give hydra.launcher.gpus or, where their kind counts, hydra.launcher.sba
 ONE_TASK = "the launcher has each job be one task on one node; leave it out"
 LOGS = "the launcher keeps the logs of jobs in the folder of the sweep; leave it out"
 FOLLOWED = "the launcher could not follow its jobs; leave it out"
+HERE = "jobs run in the folder in which the command is given; leave it out"
 NOT_OF_SBATCH = {
     "time": "give hydra.launcher.time_min",
     "partition": "give hydra.launcher.partition",
@@ -110,12 +111,18 @@ NOT_OF_SBATCH = {
     "signal": "give hydra.launcher.notice_s",
     **dict.fromkeys(("output", "error", "open-mode"), LOGS),
     **dict.fromkeys(("nodes", "ntasks"), ONE_TASK),
-    **dict.fromkeys((f"ntasks-per-{part}" for part in ("node", "core", "socket", "gpu")), ONE_TASK),
+    **dict.fromkeys((f"ntasks-per-{part}" for part in ("node", "core", "socket", "gpu", "tres")), ONE_TASK),
+    "tasks-per-node": ONE_TASK,  # another name of ntasks-per-node
+    "chdir": HERE,
     **dict.fromkeys(("clusters", "parsable", "quiet", "test-only", "wait", "wrap"), FOLLOWED),
     **dict.fromkeys(("help", "usage", "version"), FOLLOWED),
 }
 """Options of sbatch that are set otherwise, or by the launcher for its own working → the remedy. Two of the same would
 be written, of which one would count in silence."""
+
+BEGINNINGS = {"job-name": "j", "no-requeue": "no-r", "requeue": "req", "wckey": "wc"}
+"""Options that the launcher writes unless they are given → the shortest beginning that sbatch takes for one of them, so
+that none stands beside ours under another name."""
 
 
 def options_of(launcher: Mapping[str, Any]) -> Options | None:
@@ -154,6 +161,8 @@ def _of_sbatch(given: Mapping[str, Any]) -> dict[str, Any]:
         if not name or isinstance(value, Mapping | list | tuple):
             raise ConfigError(f"{typed} is {value!r}; give an option of sbatch and one value: {{exclude: 'a,b'}}")
         # sbatch takes the beginning of a name for the whole of it.
+        meant = (own for own, least in BEGINNINGS.items() if own.startswith(name) and name.startswith(least))
+        name = next(meant, name)
         if remedy := next((remedy for own, remedy in NOT_OF_SBATCH.items() if own.startswith(name)), None):
             raise ConfigError(f"{typed} cannot be given here: {remedy}")
         if name.replace("-", "_") in found:

@@ -95,7 +95,7 @@ def why_waiting(ids: Iterable[str]) -> dict[str, str]:
     asked = sorted({one.partition("_")[0] for one in ids})
     command = ["squeue", "--noheader", "--array", "--states=PENDING", "--format=%i|%r", f"--jobs={','.join(asked)}"]
     found = {}
-    for line in output_of(*command).splitlines():
+    for line in output_of(*command, check=False).splitlines():
         job, _, why = line.partition("|")
         if why not in ("", "None"):
             found[job] = f"{why}: {PASSES_NEVER[why]}" if why in PASSES_NEVER else why
@@ -229,5 +229,5 @@ def _said(error: Exception) -> str:
 
 def _partitions() -> str:
     """The names of those that there are, or nothing without an answer."""
-    names = list(dict.fromkeys(output_of("sinfo", "--noheader", "--format=%R").split()))
+    names = list(dict.fromkeys(output_of("sinfo", "--noheader", "--format=%R", check=False).split()))
     return listing(names) if names else ""

@@ -297,6 +297,55 @@ def test_a_sweep_is_as_before_what_a_cluster_refuses_of_it(
     assert not jobs_dir(folder).exists()
 
 
+def refuse(self: Cluster, batch: Batch, carry_out: CarryOut) -> list[str]:
+    raise ConfigError("no such partition")
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_a_cluster_refuses_changes_nothing_of_a_batch_in_flight(
+    small: Configs, launch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the question of the sweep, which its jobs answer, though they say meanwhile that they are at work."""
+    waiting = Cluster(runs=lambda job: False)
+    folder = launch([small(f"num_hiddens={size}") for size in (4, 5)], waiting, detach=True).folder
+    before = files_of(folder)
+
+    def refuse_late(self: Cluster, batch: Batch, carry_out: CarryOut) -> list[str]:
+        own = waiting.batches[0]
+        write_json(own.state_path(0), {"beat": 1})
+        [run] = own.order(0)["settings"][0]["runs"]
+        (folder / "checkpoints").mkdir()
+        (folder / "checkpoints" / f"{run['run_id']}.pt").touch()
+        return refuse(self, batch, carry_out)
+
+    monkeypatch.setattr(Cluster, "submit", refuse_late)
+    with pytest.raises(ConfigError, match="no such partition"):
+        launch([small(f"num_hiddens={size}") for size in (4, 5, 6)], Cluster())
+    after = files_of(folder)
+    assert {path: after.get(path) for path in before} == before
+    assert [path.name for path in jobs_dir(folder).iterdir()] == ["0001"]
+
+
+def test_what_a_cluster_refuses_deletes_no_logs_and_no_failures(
+    small: Configs, launch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = Cluster(runs=lambda job: False, says="OUT_OF_MEMORY")
+    folder = launch([small()], lost).folder
+    [failure] = (folder / "failures").iterdir()
+    log = jobs_dir(folder) / "0001" / "log" / "7_0.out"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("killed")
+    before = files_of(folder)
+    monkeypatch.setattr(Cluster, "submit", refuse)
+    with pytest.raises(ConfigError, match="no such partition"):
+        launch([small(), small("lr=3")], Cluster())
+    assert {log, failure} <= before.keys()
+    assert files_of(folder) == before
+
+
 @pytest.mark.parametrize(
     ("state", "known", "silent_s", "how"),
     [
@@ -498,6 +547,11 @@ def test_a_notice_as_long_as_the_job_is_refused() -> None:
         ("open_mode", "keeps the logs"),
         ("nodes", "one task on one node"),
         ("ntasks_per_node", "one task on one node"),
+        ("tasks-per-node", "one task on one node"),
+        ("tasks", "one task on one node"),
+        ("ntasks-per-tres", "one task on one node"),
+        ("chdir", "in the folder in which the command is given"),
+        ("D", "in the folder in which the command is given"),
         ("Q", "could not follow"),
         ("parsable", "could not follow"),
     ],
@@ -514,7 +568,10 @@ def test_any_other_option_of_sbatch_is_taken(entry: str) -> None:
     assert options_of({"name": "slurm", "sbatch": {entry: 1}}) is not None
 
 
-@pytest.mark.parametrize("entries", [{"exclude": ["a", "b"]}, {"": 1}, {"mail-user": "a", "mail_user": "b"}])
+@pytest.mark.parametrize(
+    "entries",
+    [{"exclude": ["a", "b"]}, {"": 1}, {"mail-user": "a", "mail_user": "b"}, {"requeue": True, "requ": True}],
+)
 def test_an_option_of_sbatch_has_one_value(entries: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"hydra\.launcher\.sbatch"):
         options_of({"name": "slurm", "sbatch": entries})

@@ -63,6 +63,14 @@ def test_why_jobs_wait_is_told_once_and_what_helps_where_they_would_for_ever(
     assert said[3:] == ["1 job waiting in the queue: Licenses"]
 
 
+def test_what_a_command_prints_counts_though_it_fails(command: Callable[[str, str], None]) -> None:
+    """As squeue does that knows some of the jobs, and sinfo in a cluster of which a part does not answer."""
+    command("squeue", "echo '7_0|Resources'; exit 1")
+    command("sinfo", "echo low; exit 1")
+    assert slurm.why_waiting(["7_0"]) == {"7_0": "Resources"}
+    assert slurm._partitions() == "low"
+
+
 def test_a_job_that_was_told_to_go_is_leaving(tmp_path: Path, command: Callable[[str, str], None]) -> None:
     """By the queue, which knows of scancel before the job does, or by the job, which knows of its time limit first."""
     batch = Batch(tmp_path / "jobs" / "0001", "slurm", 3, ["7_0", "7_1", "7_2"])
@@ -163,6 +171,9 @@ def test_what_sbatch_refuses_is_said_with_a_remedy(command: Callable[[str, str],
         ({"sbatch": {"C": "amd", "hold": True, "comment": None}}, {"constraint=amd", "hold"}, {"comment", "C"}),
         ({"sbatch": {"requeue": False}}, {"no-requeue"}, {"requeue"}),
         ({"sbatch": {"no_requeue": True}}, {"no-requeue"}, {"requeue"}),
+        ({"sbatch": {"no-req": True}}, {"no-requeue"}, {"requeue", "no-req"}),
+        ({"sbatch": {"requ": False}}, {"no-requeue"}, {"requeue", "requ"}),
+        ({"sbatch": {"job": "mine", "wck": "lab"}}, {"job-name=mine", "wckey=lab"}, {"job", "wck"}),
         ({"mem_gb": 1.5, "gpus": 2}, {"mem=1536MB", "gpus-per-node=2"}, set()),
         ({"mem_gb": 0}, {"mem=0MB"}, set()),
     ],
