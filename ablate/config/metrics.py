@@ -334,7 +334,7 @@ def _named(metric: Metric, place: str = "") -> str:
 
 
 def metric(
-    title: str,
+    title: str = "",
     *,
     better: str = "",
     name: str = "",
@@ -351,7 +351,7 @@ def metric(
     returns a number, or None if a run has none. Means are geometric and comparisons are ratios, unless there is a
     `top`, the largest value of a metric that may be 0, or `logs=False`. Tables and figures show it if `shown`.
     """
-    if callable(title):
+    if callable(title) or not (title and better):
         raise ConfigError('a metric needs a title and a direction; write @ablate.metric("title", better="lower")')
     if better not in ("lower", "higher", "neither"):
         raise ConfigError(f"better is {better!r}; choose lower, higher or neither")

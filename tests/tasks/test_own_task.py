@@ -410,6 +410,18 @@ def test_a_metric_and_an_optimizer_without_parentheses_say_what_to_write() -> No
         ablate.optimizer(lambda parameters, gradients, *, lr: None)  # type: ignore[arg-type]
 
 
+def test_a_metric_without_its_title_and_an_optimizer_without_its_rate_say_what_to_write() -> None:
+    with pytest.raises(ConfigError, match=r'@ablate\.metric\("title", better="lower"\)'):
+        ablate.metric()
+    for given in ({"better": "lower"}, {"title": "mine"}):
+        with pytest.raises(ConfigError, match=r'@ablate\.metric\("title", better="lower"\)'):
+            ablate.metric(**given)
+    with pytest.raises(ConfigError, match=r"@ablate\.optimizer\(lr=0\.01\)"):
+        ablate.optimizer()
+    with pytest.raises(ConfigError, match=r"@ablate\.optimizer\(lr=0\.01\)"):
+        ablate.optimizer(name="own")
+
+
 def test_a_task_without_parentheses() -> None:
     @ablate.task
     class Guess(ablate.Task):
