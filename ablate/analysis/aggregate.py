@@ -6,7 +6,7 @@ from scipy import special
 
 from ablate.analysis.frames import in_order
 from ablate.config.columns import columns_in
-from ablate.config.metrics import METRICS, by_difference
+from ablate.config.metrics import METRICS, by_difference, no_logarithm
 from ablate.stats import bootstrap_means
 from ablate.stats.intervals import BOOTSTRAP_FROM
 
@@ -41,13 +41,25 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     )
     columns: dict[str, np.ndarray] = {}
     for metric, facts in METRICS.items():
-        values = runs[metric].to_numpy(float, na_value=np.nan) if metric in runs else np.full(len(runs), np.nan)
+        values = _values(runs, metric)
         known = finished & ~np.isnan(values)
         summary = summaries(values[known], setting[known], len(setting_ids), level, geometric=not by_difference(metric))
         if not facts.in_logs:
             summary |= {ending: np.clip(summary[ending], *facts.bounds) for ending in INTERVALS}
         columns |= {metric + ending: column for ending, column in summary.items()}
     return in_order(pd.concat([settings, pd.DataFrame(columns)], axis=1)).drop(columns="seed")
+
+
+def without_logarithm(runs: pd.DataFrame) -> list[str]:
+    """A line for each metric that is compared on logarithms and is not above 0 in some runs, whoever declared it."""
+    finished = runs[runs["status"] == "ok"]
+    lines = [no_logarithm(facts, _values(finished, metric).tolist()) for metric, facts in METRICS.items()]
+    return [line for line in lines if line]
+
+
+def _values(runs: pd.DataFrame, metric: str) -> np.ndarray:
+    """(runs,); NaN where a run has none."""
+    return runs[metric].to_numpy(float, na_value=np.nan) if metric in runs else np.full(len(runs), np.nan)
 
 
 def epochs_trained(finished: pd.DataFrame, settings: pd.DataFrame) -> pd.Series | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ablate.analysis.aggregate import without_logarithm
 from ablate.analysis.curves import StoredCurves, fitted_since_best, late_change
 from ablate.analysis.frames import Factor, factors, named, setting_name, swept_knobs, value_text
 from ablate.analysis.tasks import each_task, facts_of, made_anew, many_questions, of_networks
@@ -53,7 +54,7 @@ def confounders(
     """Every warning that applies, from `runs_frame`, `aggregate` and `curves_frame`, the graver ones first.
 
     Kinds: confounded, diverged, sees the future, few seeds, updates, tokens, parameters, held-out text, training text
-    only, not converged, bimodal, outlying, overfitted, mixed.
+    only, not converged, bimodal, outlying, overfitted, mixed, no logarithm.
     """
     swept = swept_knobs(runs)
 
@@ -73,6 +74,7 @@ def confounders(
         *_outlying(runs, settings, name),
         *_overfitted(runs, settings, curves, name),
         *_mixed(runs, swept),
+        *(("no logarithm", f"T{line.removeprefix('t')}.") for line in without_logarithm(runs)),
     ]
     return [Warning_(kind, text) for kind, text in found]
 
@@ -140,7 +142,7 @@ def _few_seeds(settings: pd.DataFrame, level: float) -> Found:
 def _unequal(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
     per_run = runs.drop_duplicates("setting_id").set_index("setting_id")
     facts, asks = facts_of(settings), many_questions(settings)
-    epochs = settings["epochs_trained" if "epochs_trained" in settings else "epochs"].to_numpy()
+    epochs = settings["epochs_trained" if "epochs_trained" in settings else "epochs"].to_numpy(float, na_value=np.nan)
     settings = settings.assign(tokens=per_run[facts.amount].reindex(settings["setting_id"]).to_numpy() * epochs)
     for kind, what, consequence, tolerance in (
         ("updates", "updates of the weights", "part of any difference between them is one of training length", 0.0),

@@ -327,7 +327,8 @@ def sentence(text: str) -> str:
 
 
 def verdict_of(claim: Claim, sweep: str, verdict: str, **told: object) -> Verdict:
-    return Verdict(claim.id, claim.statement, claim.source, verdict, claim.metric, sweep=sweep, **told)  # type: ignore[arg-type]
+    given = (claim.id, claim.statement, claim.source, verdict, claim.metric)
+    return Verdict(*given, sweep=sweep, **told)  # type: ignore[arg-type]
 
 
 def verdicts_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:

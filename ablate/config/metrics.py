@@ -272,8 +272,6 @@ def _followed(
         value = metric.of(record, curve() if curve else None) if _wants_curve(metric.of) else metric.of(record)
         if isinstance(value, Mapping | str):
             raise TypeError(f"it returns {value!r:.60}; give one number, or None")
-        if value is not None and metric.in_logs and float(value) <= 0 and failed is not None:
-            failed.add_without_logarithm(metric, float(value))
         return None if value is None else float(value)
     except Exception as error:
         if failed is not None:
@@ -292,30 +290,14 @@ class FailedMetrics:
     def __init__(self) -> None:
         self._first: dict[str, str] = {}
         self._runs: dict[str, int] = {}
-        self._without_logarithm: dict[str, str] = {}
 
     def add(self, metric: Metric, error: Exception) -> None:
         """One more run that a metric failed on."""
         if metric.name not in self._first:
             said = " ".join(str(error).split())
-            where = self._named(metric, own_line(error))
+            where = _named(metric, own_line(error))
             self._first[metric.name] = f"{where} fails: {type(error).__name__}: {said}"
         self._runs[metric.name] = self._runs.get(metric.name, 0) + 1
-
-    def add_without_logarithm(self, metric: Metric, value: float) -> None:
-        """A run whose value is kept, but of which no geometric mean can be: its setting has no mean."""
-        self._without_logarithm.setdefault(
-            metric.name,
-            f"{self._named(metric)} is {value:g} in a run, which has no logarithm, so that its setting has no mean; "
-            "declare it with logs=False, or with top=, its largest value",
-        )
-
-    @staticmethod
-    def _named(metric: Metric, place: str = "") -> str:
-        """`the metric mine (mine.py:12)`"""
-        code = getattr(metric.of, "__code__", None)
-        place = place or (f"{Path(code.co_filename).name}:{code.co_firstlineno}" if code is not None else "")
-        return f"the metric {metric.name}" + (f" ({place})" if place else "")
 
     @property
     def said(self) -> list[str]:
@@ -324,16 +306,35 @@ class FailedMetrics:
 
     def lines(self, runs: int, of: object) -> list[str]:
         """The same, with the runs that have none of it: `…; 4 of the 6 runs of results/a have none`"""
-        failed = [
+        return [
             f"{said}; {self._runs[name]} of the {counted(runs, 'run')} of {of} "
             f"{'has' if self._runs[name] == 1 else 'have'} none"
             for name, said in self._first.items()
         ]
-        return failed + list(self._without_logarithm.values())
+
+
+def no_logarithm(metric: Metric, values: Sequence[float]) -> str:
+    """What is said of a metric that is compared on logarithms, of which some runs' values (runs,) have none; or
+    nothing."""
+    without = [value for value in values if value <= 0] if metric.in_logs else []
+    if not without:
+        return ""
+    return (
+        f"{_named(metric)} is not above 0 in {len(without)} of {counted(len(values), 'run')} ({without[0]:g} in the "
+        "first), and has no logarithm there, by which it is averaged and compared; declare it with logs=False, or with "
+        "top=, its largest value"
+    )
+
+
+def _named(metric: Metric, place: str = "") -> str:
+    """`the metric mine (mine.py:12)`"""
+    code = getattr(metric.of, "__code__", None)
+    place = place or (f"{Path(code.co_filename).name}:{code.co_firstlineno}" if code is not None else "")
+    return f"the metric {metric.name}" + (f" ({place})" if place else "")
 
 
 def metric(
-    title: str,
+    title: str = "",
     *,
     better: str = "",
     name: str = "",
@@ -350,7 +351,7 @@ def metric(
     returns a number, or None if a run has none. Means are geometric and comparisons are ratios, unless there is a
     `top`, the largest value of a metric that may be 0, or `logs=False`. Tables and figures show it if `shown`.
     """
-    if callable(title):
+    if callable(title) or not (title and better):
         raise ConfigError('a metric needs a title and a direction; write @ablate.metric("title", better="lower")')
     if better not in ("lower", "higher", "neither"):
         raise ConfigError(f"better is {better!r}; choose lower, higher or neither")

@@ -249,7 +249,7 @@ def of_blocks(blocks: Iterable[str], data: DataConfig, tokens: int | None = None
 
 
 def made_by_rule(data: DataConfig, tokens: int | None = None) -> Corpus:
-    """What is made by rule has no text: its name and the version of its rule say what it is."""
+    """What is generated has no text: its name and the version of its rule say what it is."""
     version = hashlib.sha256(f"{data.name} {data.thing.version}".encode()).hexdigest()
     return Corpus(data.name, version, characters=0, unit="symbol", ids=NO_TOKENS, vocabulary=Vocabulary(()))
 

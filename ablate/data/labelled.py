@@ -109,7 +109,7 @@ def whole(name: str, key: str, given: Any) -> Numbers:
     y = np.asarray(given)
     if y.ndim != 1 or y.dtype.kind not in "biu" or (len(y) and y.min() < 0):
         raise DataError(
-            f"{name}: {key} needs one whole number from 0 for each sequence; np.unique(labels, return_inverse=True)[1] "
-            "makes these of any labels"
+            f"{name}: {key} needs one whole number from 0 for each sequence; number the classes of y and y_test "
+            "together: np.unique(np.concatenate([y, y_test]), return_inverse=True)[1], the first len(y) of them for y"
         )
     return y.astype(np.int64)

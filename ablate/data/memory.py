@@ -1,4 +1,4 @@
-"""Sequences with a known answer, made by rule: what a network must remember, skip or forget.
+"""Generated sequences with a known answer: what a network must remember, skip or forget.
 
 Axes: L length (`num_steps`), T steps, B sequences, K symbols (`task.symbols`). Every rule gives inputs (T, B) and
 targets (T, B), −1 where nothing is asked, on one vocabulary of inputs and answers. Tasks of this kind go back to

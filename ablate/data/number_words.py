@@ -1,4 +1,4 @@
-"""Whole numbers from 0 to 9,999 written out in English and in French: pairs of sentences made by rule."""
+"""Whole numbers from 0 to 9,999 written out in English and in French: generated pairs of sentences."""
 
 from hashlib import sha256
 

@@ -136,7 +136,7 @@ def optimizer(
     rule: None = None,
     /,
     *,
-    lr: float = math.nan,
+    lr: float | None = None,
     source: str = "",
     name: str = "",
     knobs: Sequence[Knob] = (),
@@ -149,7 +149,7 @@ def optimizer(
     ConfigError for a function that cannot be an update rule.
     """
 
-    if rule is not None:
+    if rule is not None or lr is None:
         raise ConfigError("an optimizer needs a learning rate; write @ablate.optimizer(lr=0.01)")
 
     def register(rule: Rule) -> Rule:

@@ -113,7 +113,7 @@ def no_sweep(folder: Path, what: str = "no sweep") -> UserError:
     """What is said of a folder that holds no sweep, with the sweep below `results/`, or the preset, of that name."""
     below = Path("results") / folder.name
     beside = [one.name for one in entries(folder.parent) if is_sweep(one)]
-    if folder.name.startswith("plugins="):  # metrics and figures of a file that the sweep does not know yet
+    if str(folder).startswith("plugins="):  # metrics and figures of a file that the sweep does not know yet
         meant = f"; to give a stored sweep what a file brings, run its command again with {folder}"
     elif folder != below and is_sweep(below):
         meant = f"; did you mean {below}?"

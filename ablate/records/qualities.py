@@ -1,4 +1,4 @@
-"""The values of metrics up to which a person asked a sweep's training to be timed: quality.json in its folder."""
+"""The conditions, such as val_perplexity<9, that were given to `ablate report --until`: quality.json in its folder."""
 
 from collections.abc import Sequence
 from contextlib import suppress

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ablate.analysis.ablation_path import path_frame
 from ablate.analysis.across import Across, across
-from ablate.analysis.aggregate import aggregate
+from ablate.analysis.aggregate import aggregate, without_logarithm
 from ablate.analysis.baselines import baselines_frame
 from ablate.analysis.budgets import FEWEST_SETTINGS, budget_correlation
 from ablate.analysis.compare import comparisons, neighbours
@@ -206,6 +206,8 @@ def gather(
         skipped += search.skipped
     for problem in skipped:
         attempt.say(f"skipped: {problem}")
+    for line in without_logarithm(runs):
+        attempt.say(f"warning: {line}")
     if search is None and runs.empty:
         raise UserError(f"{folder} holds no finished run yet")
     try:

@@ -126,10 +126,14 @@ def figures_of(section: Section, m: Material, named: Iterable[str] = ()) -> Draw
     for one in FIGURES:
         home = one.section if one.section == OTHERS or one.section in named else OTHERS
         if home == section.name or one.section == section.name:
-            found |= m.attempt(f"the figure {one.name}", lambda one=one: _drawings(one.drawings(m))) or {}  # type: ignore[misc]
+            found |= m.attempt(f"the figure {one.name}", partial(_drawn_by, one, m)) or {}
     own = m.attempt(f"the figures of the section {section.name}", lambda: _drawings(section.figures(m)))
     m.drawings[section.name] = found | (own or {})
     return m.drawings[section.name]
+
+
+def _drawn_by(figure: Any, m: Material) -> dict[str, tuple[str, Callable[[], Drawing]]]:
+    return _drawings(figure.drawings(m))
 
 
 def _drawings(given: Drawings) -> dict[str, tuple[str, Callable[[], Drawing]]]:

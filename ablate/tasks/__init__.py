@@ -4,7 +4,7 @@ facts           what a task says of itself, without its code; shipped: those of 
 task            what training asks of every task, and what a task of one's own is made from
 measured        what its code measures, held against what it declares
 text            the next token of a text; masked tokens of a text
-memory          sequences with a known answer, made by rule
+memory          generated sequences with a known answer
 translation     sentence pairs; bleu: how well they are translated
 """
 

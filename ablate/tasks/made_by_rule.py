@@ -1,4 +1,4 @@
-"""Tasks whose sequences are made by rule: new ones in every epoch, measured on held-out ones, the same for all runs."""
+"""Tasks whose sequences are generated: new ones in every epoch, measured on held-out ones, the same for all runs."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence

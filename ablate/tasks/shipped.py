@@ -162,7 +162,7 @@ OF_SEQUENCES = Words(
     read_more="some saw more of them",
     sample="a sequence, and what it answered.",
 )
-"""Of sequences that are made by rule."""
+"""Of sequences that are generated."""
 
 TASKS.add(
     Task(

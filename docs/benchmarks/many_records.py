@@ -3,7 +3,7 @@
     python docs/benchmarks/many_records.py --runs 10000,20000,100000 --epochs 500
     python docs/benchmarks/many_records.py --runs 1000000 --epochs 2 --into /tmp/records --keep
 
-The records are made by rule from those of a committed sweep: a full grid of both models, num_hiddens, lr, clip
+The records are generated from those of a committed sweep: a full grid of both models, num_hiddens, lr, clip
 and layers, 20 seeds a setting, each with the identity that the package gives it, packed as `ablate compact` packs
 them. Every value of a knob has an effect of its own on perplexity, every run and every epoch noise; curves are those
 of the sweep, drawn out or cut to the epochs that are asked for. Nothing is trained.

@@ -201,7 +201,7 @@ def data_page() -> str:
         known = CONF / "data" / f"{data.name}.yaml"
         options_ = yaml.safe_load(known.read_text(encoding="utf-8")) if known.is_file() else {}
         sha = options_.get("sha256")
-        origin = (data.size or "–", data.source or "–", data.licence or "–", code(sha) if sha else "–")
+        origin = (data.size or "–", data.origin or "–", data.licence or "–", code(sha) if sha else "–")
         rows.append((code(data.name), words(data.summary), ", ".join(map(code, data.tasks)), *origin))
     columns = ("`data=`", "what it is", "tasks", "size", "source", "licence", "SHA-256 of the file")
     parts = [

@@ -113,6 +113,8 @@ def test_help_starts_without_torch_hydra_and_configuration(program_environment: 
         (["Search"], "did you mean search?"),
         (["model=gru", "report", "results/x"], "report is a command, and a command comes first: ablate report"),
         (["report", "plugins=[mine.py]"], "run its command again with plugins=[mine.py]"),
+        (["report", "plugins=[sub/mine.py]"], "run its command again with plugins=[sub/mine.py]"),
+        (["report", "plugins=[./mine.py,sub/b.py]"], "run its command again with plugins=[./mine.py,sub/b.py]"),
         (["no-data"], "ablate report no-data"),
         (["num_hiddens"], "write num_hiddens=VALUE"),
         (["completion"], "choose bash, zsh or fish"),

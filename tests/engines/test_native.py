@@ -379,6 +379,17 @@ def test_what_a_compiler_says_need_not_be_utf_8(monkeypatch: pytest.MonkeyPatch,
     assert not_covered(composed("model=rnn"), torch.float32) == f"{odd}: F\ufffdhler"
 
 
+@pytest.mark.parametrize("said", ["Error: no such instruction", "cell.cpp:3:1: error: expected ;"])
+def test_of_what_a_compiler_says_the_first_error_is_told(said: str, tmp_path: Path) -> None:
+    """The line before says only whose message follows."""
+    broken = tmp_path / "compiler"
+    broken.write_text(f"#!/bin/sh\nprintf 'Assembler messages:\\n%s\\nmore\\n' '{said}' >&2; exit 1\n")
+    broken.chmod(0o755)
+    with pytest.raises(RuntimeError) as raised:
+        build._output([str(broken)])
+    assert str(raised.value) == f"{broken}: {said}"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ["x86-64-v3", "x86-64"])
 def test_narrower_vectors(arch: str) -> None:

@@ -164,6 +164,38 @@ def test_what_is_not_finite_has_diverged(
     assert "held-out" not in table  # as of a network, which there is none of
 
 
+def test_a_declared_metric_without_logarithms_is_warned_of_wherever_runs_are_read(
+    tmp_path: Path,
+    ablated: Callable[..., tuple[int, str]],
+    written: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Not as of something that was skipped; and what else a report has, stands there."""
+    script = written(
+        "import ablate\n\n@ablate.experiment(metrics=(ablate.Metric('loss', 'loss', better='lower', logs=True),))\n"
+        "def train(lr: float = 0.1, *, seed):\n    return 0.15 - lr\n"
+    )
+    status, said = ablated(script, "lr=0.1,0.2", "seeds=2", report=True)
+    assert status == 0
+    said = " ".join(said.split())
+    line = "the metric loss is not above 0 in 2 of 4 runs (-0.05 in the first)"
+    assert f"warning: {line}" in said
+    assert "could not be made" not in said
+    assert "skipped" not in said
+    page = (tmp_path / "sweep" / "report.html").read_text(encoding="utf-8")
+    assert f"T{line[1:]}" in page
+    assert "Skipped" not in page
+    assert main(["claims", str(tmp_path / "sweep"), "lr=0.1 < lr=0.2", "--json"]) == 0
+    out, err = capsys.readouterr()
+    [told] = json.loads(out)["sweeps"]
+    assert told["problems"] == []
+    assert told["warnings"][0].startswith(line)
+    assert f"warning: {line}" in " ".join(err.split())
+    sweep = ablate.load(tmp_path / "sweep")
+    assert len(sweep) == 4
+    assert any(note.startswith(f"warning: {line}") for note in sweep.notes)
+
+
 @pytest.mark.full
 def test_plan_counts_runs(ablated: Callable[..., tuple[int, str]], capsys: pytest.CaptureFixture[str]) -> None:
     ablated(HILL, "seeds=2")

@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from ablate.config.schema import Config
-from ablate.config.terminal import working
 from ablate.sweeping import progress
+from ablate.sweeping.naming import Asked
 from ablate.sweeping.plan import make_plan
+from ablate.sweeping.planning import show
 
 
 @pytest.fixture
@@ -24,8 +25,10 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Console:
 
 
 def line_of(live: progress.Progress, shown: Console) -> str:
-    with shown.capture() as captured:
-        shown.print(live.bar.get_renderable())
+    """On a console apart: on the live one each print brings the line of the last refresh with it."""
+    apart = Console(file=io.StringIO(), force_terminal=True, width=shown.width)
+    with apart.capture() as captured:
+        apart.print(live.bar.get_renderable())
     return captured.get()
 
 
@@ -51,12 +54,14 @@ def test_what_goes_on_before_training_stands_in_the_live_line(
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_what_a_plan_waits_for_is_told_on_a_terminal_alone(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_plan_waits_for_is_told_on_a_terminal_alone(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, small: Callable[..., Config]
+) -> None:
     told = io.StringIO()
     monkeypatch.setattr("ablate.config.terminal.console", lambda **_: Console(file=told, force_terminal=terminal))
-    with working("compiling"):
-        pass
-    assert ("compiling" in told.getvalue()) == terminal
+    monkeypatch.setattr(show, "estimate", lambda *_: [])
+    show.Planned.of([small()], Asked("told"))
+    assert ("compiling kernels and timing updates" in told.getvalue()) == terminal
     assert terminal or not told.getvalue()
 
 

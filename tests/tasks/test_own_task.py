@@ -24,7 +24,7 @@ from ablate.analysis.aggregate import aggregate
 from ablate.analysis.compare import comparisons
 from ablate.analysis.frames import runs_frame
 from ablate.config.errors import ConfigError, UserError
-from ablate.config.metrics import METRICS, FailedMetrics, metric_of, metrics_of
+from ablate.config.metrics import METRICS, FailedMetrics, metric_of, metrics_of, no_logarithm
 from ablate.config.registry import DATASETS, FIGURES, TASKS
 from ablate.config.schema import Config, DataConfig, OptimizerConfig
 from ablate.data.corpora import load
@@ -432,9 +432,12 @@ def test_a_value_without_a_logarithm_is_kept_and_said() -> None:
 
     failed = FailedMetrics()
     assert metric_of({"status": "ok", "metrics": {}}, "below", failed=failed) == -2
-    [line] = failed.lines(3, "results/mine")
-    assert f"metric below (test_own_task.py:{below.__code__.co_firstlineno}) is -2" in line
+    assert not failed.lines(3, "results/mine")  # it did not fail
+    line = no_logarithm(METRICS["below"], [1.0, -2.0, float("nan")])
+    place = f"test_own_task.py:{below.__code__.co_firstlineno}"
+    assert line.startswith(f"the metric below ({place}) is not above 0 in 1 of 3 runs (-2 in the first)")
     assert "logs=False" in line
+    assert not no_logarithm(METRICS["below"], [1.0, float("nan")])
 
 
 def test_a_metric_and_an_optimizer_without_parentheses_say_what_to_write() -> None:
@@ -442,6 +445,18 @@ def test_a_metric_and_an_optimizer_without_parentheses_say_what_to_write() -> No
         ablate.metric(lambda record: 1.0)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"@ablate\.optimizer\(lr=0\.01\)"):
         ablate.optimizer(lambda parameters, gradients, *, lr: None)  # type: ignore[arg-type]
+
+
+def test_a_metric_without_its_title_and_an_optimizer_without_its_rate_say_what_to_write() -> None:
+    with pytest.raises(ConfigError, match=r'@ablate\.metric\("title", better="lower"\)'):
+        ablate.metric()
+    for given in ({"better": "lower"}, {"title": "mine"}):
+        with pytest.raises(ConfigError, match=r'@ablate\.metric\("title", better="lower"\)'):
+            ablate.metric(**given)
+    with pytest.raises(ConfigError, match=r"@ablate\.optimizer\(lr=0\.01\)"):
+        ablate.optimizer()
+    with pytest.raises(ConfigError, match=r"@ablate\.optimizer\(lr=0\.01\)"):
+        ablate.optimizer(name="own")
 
 
 def test_a_task_without_parentheses() -> None:

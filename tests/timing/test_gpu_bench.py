@@ -17,6 +17,7 @@ import torch
 import yaml
 
 from ablate.cli.bench import budget, main
+from ablate.config.registry import DATASETS
 from ablate.timing.gpu import apart as apart_module
 from ablate.timing.gpu import bench, checks, commands, compiling, page, table, work
 from ablate.timing.gpu.apart import Apart, limit_of
@@ -42,6 +43,14 @@ def test_the_cpu_is_right() -> None:
     found = {name: checks.checked(name, CPU).status for name in checks.CHECKS}
     gpus = {"tf32 and bf16 against float64", "graphs against launches"}
     assert found == {name: "not here" if name in gpus else "passed" for name in checks.CHECKS}
+
+
+def test_tasks_are_checked_on_data_that_need_no_download() -> None:
+    picked = dict(checks._tasks())
+    assert picked["translation"] == ["data=number_pairs"]
+    assert picked["memory"] == ["data=copy"]
+    names = [word.removeprefix("data=") for words in picked.values() for word in words if word.startswith("data=")]
+    assert all(DATASETS[name].generated or DATASETS[name].own_file for name in names)
 
 
 @pytest.mark.full

@@ -17,7 +17,7 @@ import pandas as pd
 from ablate.analysis.tuning import choosing
 from ablate.config.composing import fallback_data
 from ablate.config.errors import ConfigError, UserError
-from ablate.config.metrics import METRICS, FailedMetrics, metric_of
+from ablate.config.metrics import METRICS, FailedMetrics, metric_of, no_logarithm
 from ablate.config.registry import TASKS, task_name
 from ablate.records import results
 from ablate.records.files import write_json
@@ -142,6 +142,8 @@ class Walk:
             task = TASKS.known(task_name(record["config"]))
             where = f"{task.held_out.knob} is too low; raise it" if METRICS[self.metric].held_out else "choose another"
             raise UserError(f"{self.metric} is not measured here: {where}")
+        if without := no_logarithm(METRICS[self.metric], [value]):
+            raise UserError(without)
         return float(value)
 
     def as_json(self) -> dict[str, Any]:

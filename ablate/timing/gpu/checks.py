@@ -222,7 +222,7 @@ def _tasks() -> Iterator[tuple[str, Sequence[str]]]:
     for task in TASKS:
         if not task.has_network or task.name in TASKS.origin:
             continue
-        rules = [f"data={name}" for name in task.data if DATASETS[name].source == "generated"]
+        rules = [f"data={name}" for name in task.data if DATASETS[name].generated]
         yield task.name, MADE_UP if task.reads_text else rules[:1] or ["data=labelled_file", "data.path=made-up.npz"]
 
 

@@ -169,7 +169,8 @@ def _output(command: list[str]) -> str:
         return ask(*command, timeout_s=TIMEOUT_S).stdout
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or [f"status {error.returncode}"]
-        raise RuntimeError(f"{command[0]}: {lines[0]}") from error
+        said = next((line for line in lines if "error:" in line.lower()), lines[0])  # not where an include began
+        raise RuntimeError(f"{command[0]}: {said}") from error
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(f"{command[0]} took more than {TIMEOUT_S} s") from error
 
