@@ -473,6 +473,7 @@ def test_chinese_without_a_font_is_named_once_and_warns_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ablate.report.plots.fonts._cjk_fonts", tuple)
+    monkeypatch.setattr("ablate.report.plots.fonts._installed", tuple)
     assert plots.missing_glyphs("Überlänge × 5 – σ") == ""
     message = plots.missing_glyphs("循环神经网络: RNN")
     assert all(character in message for character in "循环神经网络")
@@ -484,6 +485,7 @@ def test_chinese_without_a_font_is_named_once_and_warns_nowhere(
 
 def test_a_chinese_font_joins_in_only_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ablate.report.plots.fonts._cjk_fonts", lambda: ("Noto Sans CJK SC",))
+    monkeypatch.setattr("ablate.report.plots.fonts._installed", tuple)
     from ablate.report.plots.fonts import families
 
     assert families("plain — Ω") == ["DejaVu Sans"]

@@ -395,7 +395,7 @@ def test_a_report_is_made_again_where_a_file_of_ones_own_has_changed(
 def test_what_is_no_sweep_is_named_and_the_others_are_reported(
     two: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(two[0]), str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]) == 2
+    assert main([*map(str, two), str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]) == 2
     assert "nowhere holds no sweep" in capsys.readouterr().err
     assert page(tmp_path / "out").ids
     assert (two[0] / "report.html").is_file()

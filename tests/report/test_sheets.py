@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -275,8 +276,15 @@ def test_a_title_without_spaces_may_be_broken_and_an_accent_stands_on_its_letter
     assert r"\~{H} á" in text
 
 
+@cache
+def has_adjustbox() -> bool:
+    if shutil.which("pdflatex") is None or shutil.which("kpsewhich") is None:
+        return False
+    return bool(subprocess.run(["kpsewhich", "adjustbox.sty"], capture_output=True).stdout.strip())
+
+
 @pytest.mark.full
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+@pytest.mark.skipif(not has_adjustbox(), reason="needs pdflatex with adjustbox")
 def test_tables_of_alike_names_compile_in_one_document(tmp_path: Path) -> None:
     """No label twice, nothing wider than the text or higher than the page: what LaTeX itself says."""
     names = [
