@@ -199,7 +199,7 @@ def test_a_study_lies_in_its_folder_whatever_that_is_called(name: str, storage: 
             {"objectives": (Objective("val_perplexity"),)},
             "begun with the objective perplexity, not val_perplexity",
         ),
-        (LINE, {"seeds": tuple(range(8))}, "begun with the seeds 0 1 2 3 4 5, not 0 1 2 3 4 5 6 7"),
+        (LINE, {"seeds": tuple(range(8))}, "begun with the seeds 0, 1, 2, 3, 4, 5, not 0, 1, 2, 3, 4, 5, 6, 7"),
     ],
 )
 def test_another_search_under_the_same_name_is_refused(
