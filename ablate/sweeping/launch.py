@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -57,8 +56,9 @@ def run_sweep(
     for config in configs if cluster is None else ():
         check_device(config)
     summary = Summary(folder, report=all(config.report for config in configs))
-    machine = quality_jobs() if cluster is None else nullcontext()
-    with machine, undone_if_refused(folder), exclusive(folder):
+    # A cluster may refuse what this machine has looked at before anything is written.
+    around = quality_jobs() if cluster is None else undone_if_refused(folder)
+    with around, exclusive(folder):
         if cluster is None:
             refuse_beside_jobs(folder)
         plan.warnings += check_same_question(plan, command, preset, given)
