@@ -43,7 +43,7 @@ def parser() -> Parser:
 def report(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     with loading():
-        from ablate.report import write_reports
+        from ablate.report import has_common_page, write_reports
         from ablate.sweeping.baselines import add_baselines
 
     if options.until:
@@ -57,8 +57,7 @@ def report(arguments: list[str]) -> int:
     found = Reports()
     status = write_reports(options.sweep, options.out, options.title, options.level, show=found.add)
     several = options.out or options.sweep[0].parent / "report" if options.out or len(options.sweep) > 1 else None
-    is_made = len(found.found) >= (2 if status else 1)
-    print_json(found.as_json(several if is_made else None))
+    print_json(found.as_json(several if has_common_page(len(found.found), status) else None))
     return status
 
 

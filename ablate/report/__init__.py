@@ -126,6 +126,11 @@ def _page_as_it_was(
     return build(material, tables, figures)
 
 
+def has_common_page(reports: int, status: int) -> bool:
+    """Whether there is a page about several sweeps: not about the only one that could be reported."""
+    return reports >= (2 if status else 1)
+
+
 def write_reports(
     sweeps: Sequence[Path],
     out: Path | None,
@@ -174,7 +179,7 @@ def write_reports(
         except UserError as error:
             _complain(f"ablate: {error}")
             status = 2
-    if several is not None and len(pages) >= (2 if status else 1):
+    if several is not None and has_common_page(len(pages), status):
         try:
             several.mkdir(parents=True, exist_ok=True)
             with products(several) as files:
