@@ -93,9 +93,11 @@ def variance_split(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.
                 squares[source] += gain / 2
         left = after
     sources = [*knobs, *(name for name, _ in optional[1:]), "seed"]
-    rows = [(source, squares.get(source, 0.0) / total) for source in sources]
-    rest = max(0.0, 1 - sum(share for _, share in rows))
-    return pd.DataFrame([*rows, ("residual", rest)], columns=["source", "share"])
+    explained = np.array([squares.get(source, 0.0) for source in sources])
+    # Rounding may add up to more than there is, and another machine rounds otherwise.
+    shares = explained / max(total, float(explained.sum()))
+    rest = max(0.0, 1 - float(shares.sum()))
+    return pd.DataFrame({"source": [*sources, "residual"], "share": [*shares, rest]})
 
 
 def varies(values: np.ndarray) -> bool:

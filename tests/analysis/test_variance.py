@@ -94,6 +94,18 @@ def test_shares_are_numbers_and_sum_to_one(setting: Setting, together: Setting, 
         assert split["share"].between(0, 1).all()
 
 
+def test_rounding_explains_no_more_than_there_is(setting: Setting, together: Setting) -> None:
+    """Where one source explains everything its share is 1 at most, whichever way a sum of squares was rounded."""
+    draws = np.random.default_rng(0).normal(0, 1, (50, 4))
+
+    def split_of(seeds: np.ndarray) -> pd.DataFrame:
+        return variance_split(grid(setting, together, lambda m, h, s: seeds[s]), "perplexity", KNOBS)
+
+    splits = [split_of(seeds) for seeds in draws]
+    assert max(split["share"].max() for split in splits) == pytest.approx(1)
+    assert max(split["share"].max() for split in splits) <= 1
+
+
 @pytest.mark.parametrize("value", [None, 28.768732, 1e-300])
 def test_without_any_difference_nothing_goes_back_to_anything(
     setting: Setting, together: Setting, value: float | None
