@@ -70,12 +70,16 @@ class Settings:
 
 @computing("ieee")
 def run(settings: Settings) -> pd.DataFrame:
-    """Measure, print, and write `engines.csv` and `engines.png`; the table. Raises StorageError."""
+    """Measure, print, and write `engines.csv` and `engines.png`; the table.
+
+    Raises UserError, before anything is measured, for a model that there is not, and StorageError.
+    """
+    asked = list(rows_of(settings))
     make_folder(settings.out)
     say = lines(stderr=False)
     rows = []
     with training_threads(1) as thread:
-        for config, R, sizes, threads in rows_of(settings):
+        for config, R, sizes, threads in asked:
             with training_threads(threads) as pool:
                 row = thread.submit(measure, config, R, sizes, settings.seconds, pool, threads).result()
             rows.append(row)

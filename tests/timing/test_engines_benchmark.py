@@ -47,6 +47,7 @@ def test_networks_of_real_numbers(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["engines", "--models", "foo"], "foo"),
+        (["engines", "--models", "rnn,foo", "--hiddens", "4", "--replicas", "1", "--seconds", "0"], "foo"),
         (["engines", "--hiddens", "0"], "'0' is not a whole number from 1 up"),
         (["engines", "--seconds", "nan"], "'nan' is not a number of seconds"),
         (["engines", "--nonsense"], "there is no option --nonsense (ablate bench engines"),
@@ -57,9 +58,10 @@ def test_bad_arguments_are_one_line_and_status_2(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == "", "nothing is measured before all is known"
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
