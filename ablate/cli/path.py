@@ -32,11 +32,12 @@ def path(arguments: list[str]) -> int:
     from ablate.config.errors import UserError, listing, nearest
     from ablate.config.metrics import DEFAULT_METRIC
     from ablate.config.shell import command_line
+    from ablate.config.terminal import lines
     from ablate.report.tables import print_whole
     from ablate.sweeping.launch import folder_of
     from ablate.sweeping.naming import folder_name
     from ablate.sweeping.path.question import read
-    from ablate.sweeping.path.show import steps_table
+    from ablate.sweeping.path.show import steps_table, without_a_number
     from ablate.sweeping.path.walk import Walk, choices
     from ablate.sweeping.summary import Summary
 
@@ -52,6 +53,8 @@ def path(arguments: list[str]) -> int:
         steps = path_frame(folder)
         if steps is not None:
             print_whole(steps_table(steps))
+            if note := without_a_number(steps):
+                lines()(note)
     return conclude(walk.summary)
 
 

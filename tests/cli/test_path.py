@@ -209,6 +209,15 @@ def test_a_metric_that_is_not_measured(main: CLI, small_arguments: list[str]) ->
     assert "best_val_perplexity is not measured here: val_tokens" in done.err
 
 
+def test_one_seed_chooses_and_leaves_none_to_report(main: CLI, small_arguments: list[str]) -> None:
+    own = [argument for argument in small_arguments if not argument.startswith(("num_hiddens", "seeds"))]
+    changes = ["model=rnn,gru", "num_hiddens=4,8"]
+    done = main(*own, "seeds=1", *changes, module=PATH)
+    assert done.status == 0
+    assert "step 1 has no number: half of the seeds choose among several changes, and the others report" in done.err
+    assert "no number" not in main(*own, "seeds=2", *changes, module=PATH).err
+
+
 def test_help(main: CLI) -> None:
     done = main("--help", module=PATH)
     assert done.status == 0
