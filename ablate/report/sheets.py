@@ -7,15 +7,13 @@ from typing import Any
 import pandas as pd
 
 from ablate.analysis.tasks import facts_of, of_networks
-from ablate.config.metrics import by_difference
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
-from ablate.report.numbers import interval_text, listed, number, percent, ratio_text
+from ablate.report.numbers import interval_text, number, percent, ratio_text
 from ablate.report.tables import (
-    MEANS_OF_VALUES,
     Facts,
-    interval_note,
     mean_text,
+    means_note,
     setting_columns,
     setting_texts,
     shown_knobs,
@@ -149,12 +147,9 @@ class SettingsSheet:
 
     def _notes(self) -> list[str]:
         settings = self.m.settings
-        own = own_metrics(settings)
-        itself = listed([heading(name) for name in own if by_difference(name)])
-        itself = f"; of {itself} the arithmetic mean (t interval)" if itself else ""
-        means = f"{perplexity_note(settings)} {capital(interval_note(self.m.level))}{itself}"
-        if not of_networks(settings):
-            means = capital(MEANS_OF_VALUES.format(100 * self.m.level))
+        means = capital(means_note(self.measured, self.m.level))
+        if of_networks(settings):
+            means = f"{perplexity_note(settings)} {means}"
         notes = [
             *explanations(settings),
             f"{means}; over n seeds, a diverged run enters no mean.",
@@ -169,7 +164,11 @@ class SettingsSheet:
             sources = ", ".join(dict.fromkeys(self.m.published["source"]))
             notes.append(
                 f"Published ({sources}): what someone else measured once, over n repeats; ratio: ours over theirs."
-                + (" 3 of 4 at 1: so many of the sentences shown had a BLEU of 1." if {*PUBLISHED_AS} & {*own} else "")
+                + (
+                    " 3 of 4 at 1: so many of the sentences shown had a BLEU of 1."
+                    if {*PUBLISHED_AS} & {*self.measured}
+                    else ""
+                )
             )
         return notes
 

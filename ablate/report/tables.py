@@ -41,9 +41,6 @@ PLAIN: dict[str, Any] = {
 Facts = Mapping[Any, Any] | pd.Series
 """A row of the frame of the settings, by the names of its columns."""
 
-MEANS_OF_VALUES = "arithmetic mean and its {:g} % interval (t)"
-"""What stands in a table of metrics that have no logarithms."""
-
 MEASURED = {
     "tail_perplexity": "tail",
     "perplexity": "last epoch",
@@ -218,31 +215,32 @@ USUAL = "right after the training tokens"
 
 def footnote(runs: pd.DataFrame, level: float = 0.95, settings: pd.DataFrame | None = None) -> str:
     """What the numbers are and where they come from."""
+    rows = runs if settings is None else settings
+    means = f"{means_note([*measured_columns(rows)], level)}, over n seeds"
     if not of_networks(runs):
-        return f"{MEANS_OF_VALUES.format(100 * level)}, over n seeds"
+        return means
     corpora = ", ".join(
         f"{name} (generated {unit}s)" if DATASETS.known(name).by_rule else f"{name} ({unit}, SHA-256 {sha[:12]}…)"
         for name, unit, sha in runs[["corpus", "unit", "corpus_sha256"]].drop_duplicates().itertuples(index=False)
     )
-    own = own_metrics(runs if settings is None else settings)
     of, seen = scored(runs), future_note(runs)
-    if own:
+    if own_metrics(rows):
         what = f"perplexity {of} in the last epoch" if of else "perplexity of the last epoch"
-        itself = listed([heading(name) for name in own if by_difference(name)])
-        return (
-            f"{what}; {interval_note(level)}, of {itself} the arithmetic mean (t interval), over n seeds; "
-            f"corpus {corpora}"
-        )
+        return f"{what}; {means}; corpus {corpora}"
     return (
         f"perplexity (tail: geometric mean of the last 5 % of epochs; held-out: text {held_out_words(runs, USUAL)}); "
-        f"{interval_note(level)}, over n seeds; corpus {corpora}"
+        f"{means}; corpus {corpora}"
         f"{f'. {seen}' if seen else ''}"
     )
 
 
-def interval_note(level: float) -> str:
-    """What a perplexity in a table is, and what stands beside it."""
-    return f"geometric mean ± half its {100 * level:g} % interval (t, on logarithms), or (its ends)"
+def means_note(metrics: Sequence[str], level: float) -> str:
+    """What the values of these metrics in a table are, and what stands beside them."""
+    arithmetic = [heading(name) for name in metrics if by_difference(name)]
+    if len(arithmetic) == len(metrics):
+        return f"arithmetic mean and its {100 * level:g} % interval (t)"
+    others = f", of {listed(arithmetic)} the arithmetic mean (t interval)" if arithmetic else ""
+    return f"geometric mean ± half its {100 * level:g} % interval (t, on logarithms), or (its ends){others}"
 
 
 def mean_text(setting: Facts, metric: str) -> str:

@@ -180,6 +180,7 @@ def test_a_declared_metric_without_logarithms_is_warned_of_wherever_runs_are_rea
     said = " ".join(said.split())
     line = "the metric loss is not above 0 in 2 of 4 runs (-0.05 in the first)"
     assert f"warning: {line}" in said
+    assert "geometric mean ± half its 95 % interval (t, on logarithms)" in said
     assert "could not be made" not in said
     assert "skipped" not in said
     page = (tmp_path / "sweep" / "report.html").read_text(encoding="utf-8")

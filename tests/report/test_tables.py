@@ -14,7 +14,7 @@ from ablate.analysis.frames import runs_frame
 from ablate.config.metrics import METRICS, Metric
 from ablate.config.registry import scoped
 from ablate.report.numbers import listed
-from ablate.report.tables import PLAIN, laid_out, measured_columns, plus_minus, setting_texts, value_text
+from ablate.report.tables import PLAIN, laid_out, means_note, measured_columns, plus_minus, setting_texts, value_text
 from tests.report.made import config, write_sweep
 
 
@@ -85,6 +85,22 @@ def test_a_metric_of_ones_own_stands_in_the_table_on_the_terminal(tmp_path: Path
         columns = measured_columns(aggregate(runs_frame(sweep)[0], 0.95))
     assert list(columns) == ["tail_perplexity", "gain", "perplexity", "val_perplexity"]
     assert columns["gain"] == "gain"
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        (["perplexity"], "geometric mean ± half its 95 % interval (t, on logarithms), or (its ends)"),
+        (["accuracy"], "arithmetic mean and its 95 % interval (t)"),
+        (
+            ["accuracy", "perplexity"],
+            "geometric mean ± half its 95 % interval (t, on logarithms), or (its ends), of accuracy the arithmetic "
+            "mean (t interval)",
+        ),
+    ],
+)
+def test_a_table_says_which_mean_it_shows(shown: list[str], said: str) -> None:
+    assert means_note(shown, 0.95) == said
 
 
 def test_names_with_commas_are_told_apart() -> None:
