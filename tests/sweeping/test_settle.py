@@ -81,6 +81,42 @@ def test_it_trains_until_a_claim_is_decided_and_touches_no_other_setting(main: C
     assert claim["e"] >= 20
 
 
+def test_excluded_runs_are_replaced_by_other_seeds(main: CLI, made: Path) -> None:
+    assert main("exclude", "results/made", "seed=2", "--because", "the machine was hot").status == 0
+    done = main("settle", "results/made", "0 < 1", "--by", "effect", "--seeds", "80")
+    assert done.status == 0
+    assert "1 decided" in done.err.splitlines()[-1]
+    assert seeds(made)[0] == seeds(made)[1] > 6
+    judged = json.loads(main("claims", "results/made", "0 < 1", "--by", "effect", "--json").out)
+    [claim] = judged["sweeps"][0]["claims"]
+    assert claim["n"] == seeds(made)[0] - 1
+
+
+def test_seeds_with_a_gap_get_those_between(main: CLI, made: Path) -> None:
+    arguments = ("experiment=made.py:rule", "effect=0,1", "name=made", "report=false")
+    assert main("run", *arguments, "seed=8", "seeds=1").status == 0
+    done = main("settle", "results/made", "0 < 1", "--by", "effect", "--seeds", "80")
+    assert "1 decided" in done.err.splitlines()[-1]
+    stored = [record for record in records(made) if isinstance(record, dict)]
+    own = sorted(record["seed"] for record in stored if record["config"]["task"]["effect"] == 0)
+    assert own[:9] == list(range(9))
+
+
+def test_a_batch_that_brings_no_run_is_not_asked_for_again(
+    main: CLI, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def nothing(configs: list[Any], *given: Any, **named: Any) -> Summary:
+        asked.append(len(configs))
+        return Summary(made)
+
+    monkeypatch.setattr("ablate.sweeping.settle.settling.run_sweep", nothing)
+    done = main("settle", "results/made", "0 < 1", "--by", "effect")
+    assert len(asked) == 1
+    assert "1 open (not tried)" in done.err
+
+
 def test_what_more_seeds_cannot_decide_is_said(main: CLI, made: Path) -> None:
     done = main("settle", "results/made", "0 < 0.02", "--by", "effect", "--seeds", "9")
     assert done.status == 0

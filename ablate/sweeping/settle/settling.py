@@ -1,8 +1,9 @@
 """The loop of `ablate settle`: batches of seeds, as ordinary sweeps into the same folder, until all is decided."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count, islice
 from pathlib import Path
 
 from ablate.claims.measured import Frames
@@ -42,20 +43,17 @@ class Settling:
     def __post_init__(self) -> None:
         self.summary = Summary(self.folder)
         plugins.load(plugins_of(self.folder))
-        self.configs = configs_of(self.folder)
-        self.check_repeatable()
-        self.at_once = workers(list(self.configs.values()))
+        Frames.read(self.folder)  # raises where there is nothing to be settled
+        stored = stored_settings(self.folder)
+        self.check_repeatable(stored)
+        self.at_once = workers([setting.config for setting in stored.values()])
         self.began = time.monotonic()
 
-    def check_repeatable(self) -> None:
+    def check_repeatable(self, stored: Mapping[str, "Stored"]) -> None:
         """Raise UserError where what is trained would not be what is stored: seeds of two kinds in one setting."""
-        seeds = self.counts(Frames.read(self.folder))
-        plan = make_plan(
-            [config.but(seeds=seeds.get(name, 1)) for name, config in self.configs.items()],
-            self.folder,
-            fallback_data(),
-        )
-        for name, setting in zip(self.configs, plan.asked, strict=True):
+        again = [(name, config) for name, setting in stored.items() for config in setting.configs()]
+        plan = make_plan([config for _, config in again], self.folder, fallback_data())
+        for (name, _), setting in zip(again, plan.asked, strict=True):
             if setting.error:
                 raise setting.error
             if setting.setting_id != name or setting.missing:
@@ -66,11 +64,6 @@ class Settling:
                     f"the runs of {self.folder} are of another version{changed}; run its command again "
                     "(ablate status names it), which trains them anew, then settle"
                 )
-
-    def counts(self, frames: Frames) -> dict[str, int]:
-        """setting → its runs, from the first seed on."""
-        seeds = frames.runs.groupby("setting_id")["seed"].nunique()
-        return {str(name): int(n) for name, n in seeds.items()}
 
     def look(self) -> tuple[list[Standing], Prices]:
         frames = Frames.read(self.folder)
@@ -90,13 +83,15 @@ class Settling:
                 self.out_of_budget = True
                 break
             view.batch(chosen, n, found)
-            summary = self.train(chosen.settings, n, prices.cost(chosen.settings, n), view)
+            summary = self.train(chosen.settings, n, prices, view)
             self.summary += summary
             if summary.interrupted or summary.storage or summary.lost:
                 break
-            if summary.failures:
-                failed |= {*chosen.settings}
+            before = prices.there
             found, prices = self.look()
+            # What has brought no run would be asked for again and again.
+            if summary.failures or all(prices.there[name] <= before[name] for name in chosen.settings):
+                failed |= {*chosen.settings}
             view.looked(found)
         return found
 
@@ -113,9 +108,11 @@ class Settling:
             n -= 1
         return n if left > 0 else chosen.there
 
-    def train(self, settings: Collection[str], n: int, expected: float, view: View) -> Summary:
-        """Make it n seeds of each of the settings, which is expected to take so many seconds."""
-        configs = [self.configs[name].but(seeds=n) for name in settings]
+    def train(self, settings: Collection[str], n: int, prices: Prices, view: View) -> Summary:
+        """Make it n seeds of each of the settings that no one has excluded."""
+        expected = prices.cost(settings, n)
+        stored = stored_settings(self.folder)
+        configs = [config for name in settings for config in stored[name].configs(more=max(0, n - prices.there[name]))]
         began = time.monotonic()
         summary = run_sweep(configs, self.folder.name, self.command, quiet=view.quiet, above=view.table)
         if summary.trained and expected > 0:
@@ -123,22 +120,39 @@ class Settling:
         return summary
 
 
-def configs_of(folder: Path) -> dict[str, Resolved]:
-    """setting_id → its config with its first seed, as the records have it, to be trained into the same folder.
+@dataclass(frozen=True)
+class Stored:
+    """What is stored of a setting: its config with its first seed, and its seeds, also those that are excluded."""
+
+    config: Resolved
+    seeds: frozenset[int]
+
+    def configs(self, more: int = 0) -> list[Resolved]:
+        """Configs that ask for the stored seeds and the `more` smallest free ones above the first: one for each gap
+        between the seeds, and one."""
+        free = (seed for seed in count(self.config.seed) if seed not in self.seeds)
+        wanted = self.seeds.union(islice(free, more))
+        starts = sorted(seed for seed in wanted if seed - 1 not in wanted)
+        ends = sorted(seed for seed in wanted if seed + 1 not in wanted)
+        return [self.config.but(seed=first, seeds=last - first + 1) for first, last in zip(starts, ends, strict=True)]
+
+
+def stored_settings(folder: Path) -> dict[str, Stored]:
+    """setting_id → what is stored of it, to be trained into the same folder.
 
     What set another knob (match, updates) has done so: its value is in the record.
     """
-    found: dict[str, Resolved] = {}
+    configs: dict[str, list[Resolved]] = {}
     for record in records(folder):
-        if isinstance(record, RecordError):
-            continue
-        config = from_dict(record["config"])
-        known = found.get(record["setting_id"])
-        if known is None or config.seed < known.seed:
-            found[record["setting_id"]] = config
+        if not isinstance(record, RecordError):
+            configs.setdefault(record["setting_id"], []).append(from_dict(record["config"]))
     place = {"name": folder.resolve().name, "results_dir": str(folder.resolve().parent)}
     once = {"match": None, "updates": None, "fresh": False, "speed": False}
-    return {name: config.but(**place, **once) for name, config in found.items()}
+    found = {}
+    for name, runs in configs.items():
+        first = min(runs, key=lambda config: config.seed)
+        found[name] = Stored(first.but(**place, **once), frozenset(config.seed for config in runs))
+    return found
 
 
 def ending(found: Sequence[Standing], most: int, out_of_budget: bool, stopped: bool = False) -> str:
