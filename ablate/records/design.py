@@ -61,9 +61,26 @@ class Designs:
 
     def joined(self, other: "Designs") -> "Designs":
         """Those of two sweeps that are read as one: what both hold was extended from the one to the other."""
-        both = {name: max(one, other.of_setting.get(name, ()), key=len) for name, one in self.of_setting.items()}
-        commands = max(self.by_commands, other.by_commands, key=len)
-        return Designs({**other.of_setting, **both}, commands, {**self.excluded, **other.excluded})
+        histories = {
+            name: merged([of.get(name, ()) for of in (self.of_setting, other.of_setting)])
+            for name in {**self.of_setting, **other.of_setting}
+        }
+        commands = merged([undated(self.by_commands), undated(other.by_commands)])
+        return Designs(histories, tuple(seeds for seeds, _ in commands), {**self.excluded, **other.excluded})
+
+
+def merged(histories: Iterable[Declared]) -> Declared:
+    """The one history of a setting of which there are several: what was asked for in the order of time, of unknown
+    times first and the fewest seeds first, as far as it was more than before."""
+    history: Declared = ()
+    for seeds, when in sorted({one for each in histories for one in each}, key=lambda one: (one[1] or "", one[0])):
+        if seeds > max((before for before, _ in history), default=0):
+            history = (*history, (seeds, when))
+    return history
+
+
+def undated(numbers: Iterable[int]) -> Declared:
+    return tuple((seeds, None) for seeds in numbers)
 
 
 def of_manifest(manifest: Mapping[str, Any]) -> dict[str, Declared]:

@@ -10,7 +10,7 @@ from ablate.records import results, weights
 from ablate.records import timings as stored_timings
 from ablate.records.compaction import compact
 from ablate.records.curves import curve_csv
-from ablate.records.design import Declared, as_manifest, of_manifest
+from ablate.records.design import Declared, as_manifest, merged, of_manifest
 from ablate.records.exclusion import exclusions, write_exclusions
 from ablate.records.failures import failures
 from ablate.records.files import (
@@ -204,10 +204,8 @@ def _manifest(folders: Sequence[Path]) -> dict[str, Any]:
             found.get("planned", {}), {key: seeds_of(text) for key, text in one.get("planned", {}).items()}
         )
         files = {**one.get("plugins", {}), **found.get("plugins", {})}
-        designs = {
-            setting: max(declared, designs.get(setting, ()), key=len)
-            for setting, declared in (designs | of_manifest(one)).items()
-        }
+        more = of_manifest(one)
+        designs = {name: merged([designs.get(name, ()), more.get(name, ())]) for name in {**more, **designs}}
         found = one | {name: value for name, value in found.items() if value is not None} | {"commands": commands}
         found |= {"knobs": knobs} if knobs else {}
         found |= {"planned": planned} if planned else {}

@@ -86,3 +86,23 @@ def test_sweeps_read_as_one() -> None:
     one, other = Designs({"a": ((6, "t"),), "b": ((6, "t"),)}), Designs({"a": ((6, "t"), (20, "u"))}, (3,))
     joined = one.joined(other)
     assert (joined.numbers("a"), joined.numbers("b"), joined.numbers("c")) == ((6, 20), (6,), (3,))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "numbers"),
+    [
+        (((6, "t1"),), ((20, "t2"),), (6, 20)),
+        (((20, "t1"),), ((6, "t2"),), (20,)),
+        (((6, "t1"), (20, "t3")), ((10, "t2"),), (6, 10, 20)),
+        (((20, None),), ((6, "t1"), (30, "t2")), (20, 30)),
+        (((6, None),), ((20, None),), (6, 20)),
+        (((20, "t1"),), ((20, "t2"),), (20,)),
+    ],
+)
+def test_what_both_hold_was_extended_in_the_order_of_time_not_of_the_folders(
+    one: Declared, other: Declared, numbers: tuple[int, ...]
+) -> None:
+    first, second = Designs({"a": one}), Designs({"a": other})
+    assert first.joined(second).numbers("a") == second.joined(first).numbers("a") == numbers
+    commands = [Designs(by_commands=tuple(seeds for seeds, _ in history)) for history in (one, other)]
+    assert commands[0].joined(commands[1]).by_commands == commands[1].joined(commands[0]).by_commands

@@ -12,6 +12,7 @@ from ablate.cli.exclude import main as exclude
 from ablate.cli.merge import main
 from ablate.records import weights
 from ablate.records.compaction import compact
+from ablate.records.design import as_manifest, of_manifest
 from ablate.records.failures import failures
 from ablate.records.files import write_json
 from ablate.records.manifest import load_manifest
@@ -50,6 +51,16 @@ def test_each_run_is_there_once_and_the_sources_stay(tmp_path: Path, packed: tup
     assert main([*map(str, folders), "--into", str(tmp_path / "c")]) == 0
     assert len(runs_frame(tmp_path / "c")[0]) == 5
     assert not (tmp_path / "c" / "runs").exists()
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_was_declared_is_known_in_the_order_of_time(tmp_path: Path, order: tuple[int, int]) -> None:
+    folders = [machine(tmp_path / "a", range(6)), machine(tmp_path / "b", range(20))]
+    for folder, declared in zip(folders, (((6, "2026-01-01"),), ((20, "2026-01-02"),)), strict=True):
+        manifest = load_manifest(folder)
+        write_json(manifest_path(folder), manifest | {"design": as_manifest({"s": declared})})
+    assert main([*(str(folders[place]) for place in order), "--into", str(tmp_path / "c")]) == 0
+    assert of_manifest(load_manifest(tmp_path / "c")) == {"s": ((6, "2026-01-01"), (20, "2026-01-02"))}
 
 
 def test_the_same_run_with_other_numbers_is_named_and_the_first_one_counts(
