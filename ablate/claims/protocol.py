@@ -51,8 +51,8 @@ def departures(claim: Claim, settings: pd.DataFrame) -> list[str]:
     if claim.source.startswith("conclusion"):
         for knob, value in PUBLISHED.items():
             found = [] if knob in claim.speaks_of else _texts(settings[knob])
-            if len(found) == 1 and found[0] != value_text(value):
-                out.append(f"{knob}={found[0]}, published with {value_text(value)}")
+            if found and value_text(value) not in found:
+                out.append(f"{knob}={', '.join(found)}, published with {value_text(value)}")
     if claim.predicate.absolute:
         for knob, allowed in preset_protocol(claim.preset).items():
             strange = (

@@ -7,8 +7,7 @@ results/<sweep>/runs.parquet            the records of a sweep that has ended; b
 results/<sweep>/failures/<setting>.json  a setting that could not be run, with its traceback
 results/<sweep>/sweep.json              the manifest: the commands given, their preset, its question
 
-What else is kept there is named where it is written: weights (`ablate.records.weights`), exclusions
-(`ablate.records.exclusion`), engines (`ablate.records.engines`).
+Everything that may be there is listed in docs/reference/files.md; what is not here is named where it is written.
 """
 
 from collections.abc import Sequence

@@ -18,8 +18,9 @@ STEP_S = 31e-6
 UNIT_S, PRODUCT_S = 1.8e-10, 2.7e-13
 """… and what comes on top for each token and replica: times H, and times H² hidden units.
 
-Read from a gru on an H200 under CUDA graphs (T 35, B 32, V 28): minibatches of 20 and of 120 replicas took 1.12 and
-1.8 ms at H = 32, 2.86 and 10.1 ms at H = 256.
+From what an early form of the cohort engine, torch's operators under CUDA graphs, took for a gru on an H200 (T 35,
+B 32, V 28): 1.12 and 1.8 ms for minibatches of 20 and of 120 replicas at H = 32, 2.86 and 10.1 ms at H = 256. The
+present kernels were not measured.
 """
 
 

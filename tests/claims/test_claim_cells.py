@@ -282,6 +282,8 @@ def test_another_protocol_than_the_published_is_told() -> None:
     assert "corpus=python_docs, published with time_machine" in one.evidence
     assert one.verdict == "not testable"
     assert "published" not in verdict(frame, order=MODELS).evidence
+    both = runs(grid(epochs=[60, 100], model=["gru", "rnn"]), [2, 3, 2, 3], corpus="time_machine")
+    assert "epochs=60, 100, published with 500" in verdict(both, order=MODELS, source="conclusion 8 (table18)").evidence
     one = verdict(frame, order=MODELS, source="conclusion 8 (table18)", where={"epochs": 60})
     assert "epochs" not in one.evidence
     asked = make_claim({"id": "c", "statement": "It is so.", "order": MODELS, "source": "conclusion 8 (table18)"})

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from ablate.cli.commands import main
 from ablate.config import plugins
 from ablate.config.registry import scoped
 from ablate.config.schema import CONFIG_ROOT
+from ablate.records.record import Record
 
 DOCUMENTS = [CONFIG_ROOT / "README.md", *sorted((CONFIG_ROOT / "docs").rglob("*.md"))]
 ACCEPT = os.environ.get("ABLATE_ACCEPT") == "1"
@@ -174,6 +176,14 @@ def test_an_example_that_is_shown_is_the_one_that_the_tests_run() -> None:
 
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)#\s]+)[^)]*\)|!\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def test_every_part_of_a_record_is_explained() -> None:
+    table = (
+        (CONFIG_ROOT / "docs" / "reference" / "files.md").read_text(encoding="utf-8").split("## What a record says")[1]
+    )
+    explained = [name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(explained) == sorted(f.name for f in fields(Record) if f.name != "curve")
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:
