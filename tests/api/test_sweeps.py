@@ -327,7 +327,7 @@ def test_a_figure_shows_what_was_asked_for(sweep: "ablate.Sweep", x: str | None,
     assert figure._repr_png_().startswith(b"\x89PNG")
     labels = [label for axes in figure.axes for label in (axes.get_xlabel(), axes.get_ylabel())]
     if y == "val_perplexity":
-        assert "num_hiddens" in labels or any("hidden" in label for label in labels)
+        assert "num_hiddens (hidden units)" in labels
         assert any(label.startswith("held-out perplexity") for label in labels)
         assert len(figure.axes) == 1
     if y == "best_perplexity":

@@ -262,7 +262,7 @@ def test_the_spread_is_read_from_the_nearest_runs(small: Configs, plan: Callable
     assert re.search(r"\bsame model in wide$", found.source)
     [wide] = [path.stem for path in (beside / "wide" / "runs").iterdir()][:1]
     write_exclusions(beside / "wide", [Exclusion((wide,), (wide,), "a cosmic ray", "today")])
-    assert spread_over_seeds(made) is None or spread_over_seeds(made).sd != pytest.approx(0.1)  # type: ignore[union-attr]
+    assert spread_over_seeds(made) is None
     write_exclusions(beside / "wide", [])
     store(beside / "same", "c", small("model=gru"), [math.exp(x) for x in (0, 0.2, 0.4)])
     store(beside / "same", "d", small("model=gru"), [math.exp(x) for x in (0, 0.4, 0.8)])
