@@ -306,7 +306,7 @@ def _overfitted(runs: pd.DataFrame, settings: pd.DataFrame, curves: pd.DataFrame
             f"In {_of(over, settings)} the held-out perplexity ends more than {_percent(OVERFITTED)} above its best, "
             f"most "
             f"with {named(worst)} ({worst['best_val_perplexity']:.3g} at best, {worst['val_perplexity']:.3g} at the "
-            f"end): what is learnt last is the training {what} by heart.",
+            f"end): by then it has memorised the training {what}.",
         )
 
 

@@ -198,7 +198,7 @@ def conclude(summary: "Summary") -> int:
     from ablate.records.places import begun, failures_dir, holds_runs
 
     say = _console()
-    parts = [f"{counted(summary.trained, 'run')} trained", f"{summary.already} already there"]
+    parts = [f"{counted(summary.trained, 'run')} trained", f"{summary.already} already complete"]
     if summary.reused:
         parts.append(f"{summary.reused} reused from other sweeps")
     say(f"{', '.join(parts)}: {summary.folder}")

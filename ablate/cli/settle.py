@@ -96,7 +96,7 @@ def settle(arguments: list[str]) -> int:
     if given.plan:
         return 0
     if summary.storage:
-        say(f"stopped: {summary.storage}; the stored runs are kept, the same command goes on")
+        say(f"stopped: {summary.storage}; the stored runs are kept; run the same command again to resume")
         return summary.exit_status
     drawn = 0
     if summary.trained or summary.reused:

@@ -41,7 +41,7 @@ def checkpoints_dir(sweep: Path) -> Path:
 
 
 def begun(sweep: Path) -> int:
-    """How many runs have a checkpoint, from which the same command goes on."""
+    """How many runs have a checkpoint, from which the same command resumes them."""
     return sum(1 for path in entries(checkpoints_dir(sweep)) if not path.name.startswith("."))
 
 

@@ -122,7 +122,8 @@ def opened(where: Location) -> Iterator[BaseStorage]:
         yield optuna.storages.get_storage(backend)
     except (SQLAlchemyError, StorageInternalError) as error:
         raise StorageLost(
-            f"lost the study at {where}: {first_line(error)}; finished runs are kept, the same command goes on"
+            f"lost the study at {where}: {first_line(error)}; finished runs are kept; run the same command again to "
+            "resume"
         ) from error
     finally:
         backend.remove_session()

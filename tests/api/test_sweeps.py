@@ -99,7 +99,7 @@ def test_the_command_line_finds_what_python_trained(
     words = ["data=text_file", f"data.path={text_path}", "data.cleaning=letters", "num_hiddens=4", "num_steps=5"]
     words += ["batch_size=4", "max_tokens=400", "val_tokens=100", "epochs=3", f"results_dir={tmp_path / 'results'}"]
     done = main(*words, "model=gru,rnn", "seeds=2", f"name={sweep.folders[0].name}")
-    assert "0 runs trained, 4 already there" in done.err
+    assert "0 runs trained, 4 already complete" in done.err
     done = main(*words, "model=lstm", "seeds=2", "name=typed")
     assert "2 runs trained" in done.err
     before = (tmp_path / "results" / "typed" / "runs.parquet").read_bytes()

@@ -76,7 +76,7 @@ def test_each_step_keeps_the_change_that_helps_most(
     # baseline, 3 + 2 candidates and the target, five seeds each, and nothing else
     assert {len(runs) for runs in values.values()} == {5}
     assert len(values) == 7
-    assert "35 runs trained, 0 already there" in done.err
+    assert "35 runs trained, 0 already complete" in done.err
 
     # the table: geometric mean and half its t interval; what was chosen by the seeds that did not choose
     rows = re.findall(
@@ -93,7 +93,7 @@ def test_each_step_keeps_the_change_that_helps_most(
 
     # once more: the same path, nothing trained
     again = main(*arguments, module=PATH)
-    assert "0 runs trained, 35 already there" in again.err
+    assert "0 runs trained, 35 already complete" in again.err
     assert stored(folder) == (path, values)
 
 
@@ -141,7 +141,7 @@ def test_a_stopped_path_goes_on(
     monkeypatch.setattr(walking, "run_sweep", whole)
     done = main(*arguments, module=PATH)
     assert done.status == 0
-    assert "10 runs trained, 25 already there" in done.err
+    assert "10 runs trained, 25 already complete" in done.err
     assert stored(folder)[0]["steps"][0] == path["steps"][0]
     assert len(stored(folder)[0]["steps"]) == 3
 

@@ -64,9 +64,9 @@ def test_a_preset_names_an_experiment_as_a_command_does(
     assert runs["lr"].tolist() == [0.1, 0.1, 0.3, 0.3]
     assert set(runs["width"]) == {4}
     status, said = ablated("experiment=train.py:train", "lr=0.1,0.3", "width=4", "seeds=2")
-    assert "4 already there" in said, said  # the same sweep, typed
+    assert "4 already complete" in said, said  # the same sweep, typed
     status, said = ablated("sweeps=mine", "lr=0.1", "width=4")
-    assert (status, "2 already there" in said) == (0, True), said
+    assert (status, "2 already complete" in said) == (0, True), said
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_a_server_that_goes_away_in_the_middle(server: Server, tmp_path: Path) -
 
     wanted = settings(n_trials=6, storage=url, seeds=(0, 1))
     try:
-        with pytest.raises(StorageLost, match=r"lost the study at .*\bkept, the same command\b"):
+        with pytest.raises(StorageLost, match=r"lost the study at .*\bkept; run the same command again"):
             run(BOWL, wanted, Pulled(bowl), tmp_path)
     finally:
         if server.process is None:

@@ -323,7 +323,7 @@ def of_a_database(soak: Soak) -> Iterator[Broken]:
             server.stop()
             time.sleep(soak.chance.random())
             server.start()
-            says = ("the same command goes on", "reach")
+            says = ("run the same command again", "reach")
             yield one.ended(DATABASE, phase, program, {0, 2}, says=says, struck=ran)
         yield soak.concluded(one, *more)
         shutil.rmtree(one.results)

@@ -243,7 +243,7 @@ def test_kill_9_in_the_middle_loses_no_finished_run(
 
     done = cli(*command)
     assert done.status == 0, done.err
-    assert f"{counted(4 - len(finished), 'run')} trained, {len(finished)} already there" in done.err
+    assert f"{counted(4 - len(finished), 'run')} trained, {len(finished)} already complete" in done.err
     unpack(folder)
     for run in finished:
         assert records(folder)[run]["timing"] == kept[run]

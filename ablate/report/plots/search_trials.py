@@ -90,7 +90,7 @@ def capped(values: pd.Series, objective: str) -> tuple[pd.Series, str]:
 
 
 def _roughly(value: float) -> str:
-    """`812.5`, `4,000,000`; from a milliard on `more than 10¹³`."""
+    """`812.5`, `4,000,000`; from a billion on `more than 10¹³`."""
     if value >= HUGE:
         return f"more than 10{str(math.floor(math.log10(value))).translate(SUPERSCRIPT)}"
     return f"{value:,.{0 if value > 999 else 1}f}"
@@ -226,7 +226,7 @@ def search_timeline(timeline: pd.DataFrame, title: str = "") -> Figure:
                     edgecolor="white",
                     linewidth=0.4,
                 )
-                handles.append(Patch(color=look.colour, label=state if state != "other" else "for nothing"))
+                handles.append(Patch(color=look.colour, label=state if state != "other" else "not counted"))
         _name_processes(axes, ordered["worker"], rows)
         axes.set_ylim(count - 0.4, -0.6)
         measured_axis(axes, "x", [0, max(end, 1e-9) / seconds], log=False)

@@ -156,8 +156,8 @@ class Followed:
             log = f"; it left no log in {self.batch.log}: its node has to see this folder"
         else:  # Ray keeps its own elsewhere
             log = ""
-        from_where = "goes on from its checkpoints" if self.state.begun else "submits it again"
-        return f"{job} {what}{then}{log}; the same command {from_where}"
+        remedy = "resume it from its checkpoints" if self.state.begun else "submit it"
+        return f"{job} {what}{then}{log}; run the same command again to {remedy}"
 
 
 class Waiting:

@@ -88,8 +88,8 @@ class RayQueue:
             done, _ = self.ray.wait(list(own.values()), num_returns=len(own), timeout=0)
         except Exception as error:  # of Ray's own kinds: its head is gone
             raise UserError(
-                f"Ray is lost: {reason(error)}; what has finished is kept, and the same command goes on with a cluster "
-                "that runs"
+                f"Ray is lost: {reason(error)}; what has finished is kept; with a cluster that runs, run the same "
+                "command again to resume"
             ) from error
         return {name: self._ended(task) if task in done else self._doing(batch, name) for name, task in own.items()}
 

@@ -168,7 +168,7 @@ def _what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_si
     said = f"training takes about {duration(training_s)}, {at_once}"
     if timings:
         said += f"; then the speed lane about {duration(timings_s)}, for {counted(timings, 'timing')}"
-    return f"{said}; Ctrl-C keeps what is finished, and the same command goes on from there"
+    return f"{said}; Ctrl-C keeps what is finished; run the same command again to resume"
 
 
 def on_gpus(configs: Sequence[Config], groups: Sequence[Sequence[Task]]) -> list[str]:

@@ -119,7 +119,7 @@ def test_a_node_that_is_lost(
 
 @pytest.mark.slow
 def test_the_program_that_submitted_is_killed(cluster: Any, words: list[str]) -> None:
-    """Ray ends its tasks; the same command goes on from what they left."""
+    """Ray ends its tasks; the same command resumes from what they left."""
     folder = Path("results/a")
     command = [sys.executable, "-m", "ablate", "run", *words, *LONG, *ON_RAY]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as driver:

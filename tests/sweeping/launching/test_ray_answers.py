@@ -124,5 +124,5 @@ def test_why_tasks_wait(options: dict[str, Any], why: str) -> None:
 
 def test_a_cluster_that_is_lost_is_one_line(tmp_path: Path) -> None:
     batch = Batch(tmp_path / "jobs" / "0001", "ray", 1, ["a"])
-    with pytest.raises(UserError, match=r"Ray is lost: failed to connect to GCS; .*the same command"):
+    with pytest.raises(UserError, match=r"Ray is lost: failed to connect to GCS; .*run the same command again"):
         queue({"a": None}, lost=True).states(batch)
