@@ -109,7 +109,7 @@ class Found:
         if self.record["status"] == "diverged":
             epoch = self.record["divergence"]["epoch"]
             raise UserError(f"{run_id} diverged in epoch {epoch}: it has no trained network")
-        if not weights.kept(self.folder, run_id):
+        if not weights.are_stored(self.folder, run_id):
             again = _with_weights(self.folder)
             raise UserError(f"no weights of {run_id} were kept; train it again with them: {again}")
         again = f"train it again: {_with_weights(self.folder)}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from ablate.cells.lowering import End, arguments_of, index_of, made
+from ablate.cells.lowering import End, arguments_of, index_of, simplified
 from ablate.cells.trace import Graph, Value
 
 
@@ -41,10 +41,10 @@ def affine(graph: Graph, end: End, leaves: Iterable[int]) -> tuple[dict[int, End
         a, b = (*node.of, 0.0, 0.0)[:2]
         if node.op in ("add", "sub"):
             (p, r), (q, s) = of(a), of(b)
-            both = {leaf: made(graph, node.op, p.get(leaf, 0.0), q.get(leaf, 0.0)) for leaf in (*p, *q)}
-            known[index] = both, made(graph, node.op, r, s)
+            both = {leaf: simplified(graph, node.op, p.get(leaf, 0.0), q.get(leaf, 0.0)) for leaf in (*p, *q)}
+            known[index] = both, simplified(graph, node.op, r, s)
         elif node.op == "neg":
-            known[index] = each(partial(made, graph, "neg"), of(a))
+            known[index] = each(partial(simplified, graph, "neg"), of(a))
         elif node.op == "mul" and (index_of(a) in depends) != (index_of(b) in depends):
             linear, factor = (a, b) if index_of(a) in depends else (b, a)
             known[index] = each(_times(graph, "mul", factor), of(linear))
@@ -52,8 +52,10 @@ def affine(graph: Graph, end: End, leaves: Iterable[int]) -> tuple[dict[int, End
             known[index] = each(_times(graph, "div", b), of(a))
         elif node.op == "where" and index_of(node.of[0]) not in depends:
             condition, (p, r), (q, s) = node.of[0], of(node.of[1]), of(node.of[2])
-            both = {leaf: made(graph, "where", condition, p.get(leaf, 0.0), q.get(leaf, 0.0)) for leaf in (*p, *q)}
-            known[index] = both, made(graph, "where", condition, r, s)
+            both = {
+                leaf: simplified(graph, "where", condition, p.get(leaf, 0.0), q.get(leaf, 0.0)) for leaf in (*p, *q)
+            }
+            known[index] = both, simplified(graph, "where", condition, r, s)
         else:
             return None
     return of(end)
@@ -61,7 +63,7 @@ def affine(graph: Graph, end: End, leaves: Iterable[int]) -> tuple[dict[int, End
 
 def _times(graph: Graph, op: str, factor: End) -> Callable[[End], End]:
     """What multiplies, or divides, by a factor."""
-    return lambda c: made(graph, op, c, factor)
+    return lambda c: simplified(graph, op, c, factor)
 
 
 def dependent(graph: Graph, end: Value, leaves: set[int]) -> set[int]:

@@ -20,7 +20,7 @@ from functools import lru_cache
 
 from ablate.cells.affine import scan_of
 from ablate.cells.cell import variant_of
-from ablate.cells.lowering import End, Underivable, arguments_of, index_of, lowered, made, order_of
+from ablate.cells.lowering import End, Underivable, arguments_of, index_of, lowered, order_of, simplified
 from ablate.cells.stages import (
     Group,
     Stage,
@@ -83,7 +83,7 @@ def local_gradients(graph: Graph, y: Value, g: End) -> list[End]:
     """What reaches each argument of a pointwise node y, of the gradient g at it. At kinks as torch has it."""
 
     def op(name: str, *of: End) -> End:
-        return made(graph, name, *of)
+        return simplified(graph, name, *of)
 
     node = y.node
     a, b = (*node.of, 0.0, 0.0)[:2]
@@ -238,7 +238,7 @@ def _differentiated(
 
     def receive(value: End, g: End) -> None:
         if isinstance(value, Value) and g != 0.0:
-            gradient[value.index] = made(graph, "add", gradient.get(value.index, 0.0), g)
+            gradient[value.index] = simplified(graph, "add", gradient.get(value.index, 0.0), g)
 
     for end, leaf in at_ends:
         receive(end, leaf)

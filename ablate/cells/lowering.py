@@ -47,13 +47,13 @@ def arguments_of(node: Node) -> list[int]:
     return [of.index for of in node.of if isinstance(of, Value)]
 
 
-def made(graph: Graph, op: str, *of: End) -> End:
+def simplified(graph: Graph, op: str, *of: End) -> End:
     """The value of a node, or what is known of it beforehand: numbers folded, nothing added, multiplied by one."""
     if not any(isinstance(value, Value) for value in of):
         function = ARITHMETIC.get(op) or NUMBERS[op]
         return float(function(*of))
     if op in ("add", "sub", "mul", "div"):
-        return _made_of_two(graph, op, *of)
+        return _simplified_of_two(graph, op, *of)
     if op == "neg" and isinstance(of[0], Value) and of[0].node.op == "neg":
         return of[0].node.of[0]
     if op == "where" and (not isinstance(of[0], Value) or _same(of[1], of[2])):
@@ -61,19 +61,19 @@ def made(graph: Graph, op: str, *of: End) -> End:
     return graph.add(op, *of)
 
 
-def _made_of_two(graph: Graph, op: str, a: End, b: End) -> End:
+def _simplified_of_two(graph: Graph, op: str, a: End, b: End) -> End:
     if op == "add":
         if a == 0.0 or b == 0.0:
             return b if a == 0.0 else a
         if isinstance(b, Value) and b.node.op == "neg":
-            return made(graph, "sub", a, b.node.of[0])
+            return simplified(graph, "sub", a, b.node.of[0])
         if isinstance(a, Value) and a.node.op == "neg":
-            return made(graph, "sub", b, a.node.of[0])
+            return simplified(graph, "sub", b, a.node.of[0])
     elif op == "sub":
         if b == 0.0:
             return a
         if a == 0.0:
-            return made(graph, "neg", b)
+            return simplified(graph, "neg", b)
     elif op == "mul":
         if a == 0.0 or b == 0.0:
             return 0.0
@@ -117,11 +117,11 @@ def lowered(structure: Structure, bias_vectors: int, ends: Sequence[Value]) -> t
             else:
                 value = 0.0
             if bias_vectors == 2 and node.weights == "W" and node.name not in folded:
-                value = made(graph, "add", value, graph.add("vector", name=node.name, weights="b_h"))
+                value = simplified(graph, "add", value, graph.add("vector", name=node.name, weights="b_h"))
             now[index] = (value,)
         else:
             columns = zip(*(parts(of, node.width) for of in node.of), strict=True)
-            now[index] = tuple(made(graph, node.op, *of) for of in columns)
+            now[index] = tuple(simplified(graph, node.op, *of) for of in columns)
     return graph, [now[end.index][0] for end in ends], folded
 
 

@@ -155,7 +155,7 @@ class RatioComparison(Comparison):
     def margin(self) -> float:
         with np.errstate(divide="ignore"):
             above = float(np.log(self.estimate) - np.log(self.bound))
-        return known(-above if self.below else above)
+        return or_zero(-above if self.below else above)
 
     @property
     def plainly(self) -> str:
@@ -201,7 +201,7 @@ class DifferenceComparison(Comparison):
     @property
     def margin(self) -> float:
         above = self.estimate - self.bound
-        return known(-above if self.below else above) / self.top
+        return or_zero(-above if self.below else above) / self.top
 
     @property
     def plainly(self) -> str:
@@ -230,7 +230,7 @@ class DifferenceComparison(Comparison):
         return self.signed(value).lstrip("+")
 
 
-def known(margin: float) -> float:
+def or_zero(margin: float) -> float:
     """0 for one that cannot be told, so that it can be ranked."""
     return 0.0 if math.isnan(margin) else margin
 

@@ -112,7 +112,7 @@ def over_the_page(verdicts: Sequence[Verdict]) -> list[Verdict]:
 def judge(frames: Frames, claim: Claim, level: float = 0.95, any_protocol: bool = False) -> Verdict:
     """The verdict on one claim."""
     try:
-        groups, data, notes = found(frames, claim, level, any_protocol)
+        groups, data, notes = groups_to_test(frames, claim, level, any_protocol)
     except NotTestable as reason:
         return verdict_of(claim, frames.name, "not testable", evidence=sentence(str(reason)))
     if claim.tuned:
@@ -121,7 +121,7 @@ def judge(frames: Frames, claim: Claim, level: float = 0.95, any_protocol: bool 
     return replace(verdict, sees_future=seeing(frames, _used(groups)) > 0)
 
 
-def found(
+def groups_to_test(
     frames: Frames, claim: Claim, level: float, any_protocol: bool = False
 ) -> tuple[list[Group], Samples, list[str]]:
     """The groups of settings that a claim can be tested in, their samples, and what a reader must know of them.
@@ -166,7 +166,7 @@ def found(
 
 def candidates(frames: Frames, claim: Claim, level: float, any_protocol: bool = False) -> list[str]:
     """The settings on whose runs a verdict rests, also those that were tried and not chosen. Raises NotTestable."""
-    groups, _, _ = found(frames, claim, level, any_protocol)
+    groups, _, _ = groups_to_test(frames, claim, level, any_protocol)
     if claim.tuned:
         return list(matching(frames.settings, claim.where)["setting_id"])
     return list(dict.fromkeys(_used(groups)))

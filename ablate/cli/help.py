@@ -63,7 +63,7 @@ def help_text(config_dir: Path | None = None) -> str:
 def help_on(experiment: Experiment, reference: str) -> str:
     """What `experiment=FILE:FUNCTION --help` prints: what the function does, its knobs, what it measures."""
     shown = [
-        (f"{knob.name}={'VALUE' if knob.name in experiment.required else typed(knob.default)}", told(knob))
+        (f"{knob.name}={'VALUE' if knob.name in experiment.required else typed(knob.default)}", knob_help(knob))
         for knob in experiment.knobs
     ]
     width = max((len(name) for name, _ in shown), default=0)
@@ -109,12 +109,14 @@ def group_knobs() -> Iterator[tuple[str, list[str]]]:
     yield "every model", [f"  {f'model.{name}={value}':<26} {comment}" for name, value, comment in entries]
     for group, registry in OF_GROUP.items():
         for thing in registry:
-            lines = [f"  {f'{group}.{knob.name}={typed(knob.default)}':<26} {told(knob)}" for knob in knobs_of(thing)]
+            lines = [
+                f"  {f'{group}.{knob.name}={typed(knob.default)}':<26} {knob_help(knob)}" for knob in knobs_of(thing)
+            ]
             if lines:
                 yield f"{group}={thing.name}", lines
 
 
-def told(knob: Knob) -> str:
+def knob_help(knob: Knob) -> str:
     """What a thing says of a knob of its own, with its choices."""
     choices = f"{listing(map(str, knob.choices))}" if knob.choices else ""
     return f"{knob.help}: {choices}" if knob.help and choices else knob.help or choices

@@ -29,7 +29,7 @@ class ConfigError(UserError):
 class CombinationError(ConfigError):
     """Values that are fine one by one but not together.
 
-    A sweep whose every cell is impossible is refused; where only some cells are, those are recorded as
+    A sweep whose every setting is impossible is refused; where only some settings are, those are recorded as
     failed and the others run.
     """
 

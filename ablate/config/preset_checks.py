@@ -22,7 +22,7 @@ from ablate.config.yaml_nodes import (
     is_value,
     items,
     kind_of,
-    shown,
+    node_text,
     type_of,
     where,
 )
@@ -115,7 +115,7 @@ def _check_shapes(path: Path, top: "yaml.Node | None") -> None:
             _check_kind(path, key.value, value, "list")
         elif key.value in GROUPS and not is_table(value):
             raise UserError(
-                f"{where(path, key)}: {key.value} is {shown(value)}; it is chosen in the defaults list: "
+                f"{where(path, key)}: {key.value} is {node_text(value)}; it is chosen in the defaults list: "
                 f"defaults: [override /{key.value}: NAME]"
             )
         elif key.value == "hydra":
@@ -138,7 +138,7 @@ def _check_shapes(path: Path, top: "yaml.Node | None") -> None:
 def _check_kind(path: Path, what: str, node: "yaml.Node", kind: Kind, optional: bool = False) -> None:
     if kind_of(node) != kind and not (optional and is_null(node)):
         must = "a list, [a, b]" if kind == "list" else "a table, {key: value}"
-        raise UserError(f"{where(path, node)}: {what} is {shown(node)}; it must be {must}")
+        raise UserError(f"{where(path, node)}: {what} is {node_text(node)}; it must be {must}")
 
 
 def _check_values(path: Path, key: "yaml.Node", value: "yaml.Node", prefix: str = "") -> None:
@@ -148,7 +148,7 @@ def _check_values(path: Path, key: "yaml.Node", value: "yaml.Node", prefix: str 
             _check_key(path, node, content)
         knob, at = knobs().get(name), where(path, node)
         if name.startswith("model.gates.") and (is_null(content) or not is_value(content)):
-            raise UserError(f"{at}: {name} is {shown(content)}; it must be a number")
+            raise UserError(f"{at}: {name} is {node_text(content)}; it must be a number")
         if knob is None or (knob.is_group and not is_null(content)):
             continue
         if is_null(content):
@@ -163,9 +163,9 @@ def _check_values(path: Path, key: "yaml.Node", value: "yaml.Node", prefix: str 
                     f"{at}: {name} is a list; one value it is, and several are swept below hydra.sweeper.params: "
                     f'{name}: "{values}"'
                 )
-            raise UserError(f"{at}: {name} is {shown(content)}; it must be {type_in_words(knob.kind)}")
+            raise UserError(f"{at}: {name} is {node_text(content)}; it must be {type_in_words(knob.kind)}")
         elif knob.is_texts and (wrong := next((one for one in content.value if not is_value(one)), None)):
-            raise UserError(f"{where(path, wrong)}: {name} holds {shown(wrong)}; it must be a list of texts")
+            raise UserError(f"{where(path, wrong)}: {name} holds {node_text(wrong)}; it must be a list of texts")
 
 
 def _node_kinds(knob: Knob) -> set[Kind]:
@@ -184,7 +184,7 @@ def _check_defaults(path: Path, node: "yaml.Node") -> None:
     known = (*(group for group in GROUPS if group != "sweeps"), SWEEPER)
     for item in items(node):
         if not is_table(item) and item.value != "_self_":
-            raise UserError(f"{where(path, item)}: {shown(item)} chooses nothing; write override /GROUP: NAME")
+            raise UserError(f"{where(path, item)}: {node_text(item)} chooses nothing; write override /GROUP: NAME")
         for name, chosen in entries(item):
             group = name.value.removeprefix("override ").lstrip("/").partition("@")[0]
             if group == "sweeps":
@@ -196,7 +196,7 @@ def _check_defaults(path: Path, node: "yaml.Node") -> None:
             if not (is_value(chosen) and type_of(chosen) == "str"):
                 more = "; several are swept below hydra.sweeper.params" if is_list(chosen) else ""
                 raise UserError(
-                    f"{where(path, chosen)}: {group} is {shown(chosen)}; one has to be chosen by its name{more}"
+                    f"{where(path, chosen)}: {group} is {node_text(chosen)}; one has to be chosen by its name{more}"
                 )
             if not name.value.startswith("override /"):
                 raise UserError(

@@ -49,7 +49,7 @@ def sweeper_of(path: Path) -> str | None:
     return None
 
 
-def given(words: Iterable[str], preset: str | None = None) -> tuple[str, ...]:
+def given_knobs(words: Iterable[str], preset: str | None = None) -> tuple[str, ...]:
     """The knobs that overrides set, and those that their preset sets."""
     typed = [name for word in words for name in Override.read(word).knobs]
     return tuple(dict.fromkeys([*typed, *(_given_by(preset) if preset else ())]))

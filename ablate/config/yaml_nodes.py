@@ -130,7 +130,7 @@ def type_of(node: "yaml.Node") -> str:
     return str(node.tag).rpartition(":")[2]
 
 
-def shown(node: "yaml.Node") -> str:
+def node_text(node: "yaml.Node") -> str:
     """A node in a message: what is written, or what kind it is."""
     if is_null(node):
         return "null"

@@ -84,7 +84,7 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
                 than = f"{differing} in {folder} than in {there[run_id]}, whose run is the one that is kept"
                 done.conflicts.append(Conflict(record["setting_id"], f"seed {record['seed']} ({run_id})", than))
             else:
-                if weights.kept(folder, run_id) and not weights.kept(into, run_id):
+                if weights.are_stored(folder, run_id) and not weights.are_stored(into, run_id):
                     weights.copy(folder, into, run_id)
                 done.equal += 1
         _merge_timings(folder, into, done)
@@ -115,7 +115,7 @@ def _copy(folder: Path, into: Path, record: dict[str, Any]) -> None:
         curve = results.load_curve(folder, run_id)
     except RecordError as error:
         raise UserError(f"{error}; {run_id} cannot be merged without its curve") from error
-    if weights.kept(folder, run_id):
+    if weights.are_stored(folder, run_id):
         weights.copy(folder, into, run_id)
     write_text(curve_path(into, run_id), curve_csv(curve))
     write_text(record_path(into, run_id), exact_json(record))

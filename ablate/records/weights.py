@@ -27,7 +27,7 @@ def keep(sweep: Path, run_id: str, parameters: Mapping[str, "np.ndarray"]) -> No
     write_atomically(weights_path(sweep, run_id), save(dict(parameters)))
 
 
-def kept(sweep: Path, run_id: str) -> bool:
+def are_stored(sweep: Path, run_id: str) -> bool:
     """Whether the parameters of a run can be read."""
     return present(weights_path(sweep, run_id)) == "file"
 

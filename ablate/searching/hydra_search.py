@@ -97,7 +97,7 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Parsed], run_searc
     )
     typed = [str(override) for override in config.hydra.overrides.task]
     preset = config.hydra.runtime.choices.get("sweeps")
-    given = presets.given([*typed, *(str(override.input_line) for override in overrides)], preset)
+    given = presets.given_knobs([*typed, *(str(override.input_line) for override in overrides)], preset)
     name = folder_name(typed, preset)
     return run_search(Problem(space, settings, compose, defaults, name, preset, given, cluster))
 

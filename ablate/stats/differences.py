@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from ablate.stats import always_valid
 from ablate.stats.effect import Effect
-from ablate.stats.independent import known, two_samples
+from ablate.stats.independent import two_samples, without_nan
 from ablate.stats.paired import common_seeds, identical, signed_rank
 from ablate.stats.ratios import contrast
 
@@ -70,6 +70,6 @@ def paired_difference(a: pd.Series, b: pd.Series, level: float = 0.95) -> Differ
 
 
 def _finite_mean(values: ArrayLike) -> float:
-    numbers = known(values)
+    numbers = without_nan(values)
     finite = numbers[np.isfinite(numbers)]
     return float(finite.mean()) if len(finite) else float("nan")

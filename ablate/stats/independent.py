@@ -122,7 +122,7 @@ class RankSum(Contrast):
 
 def two_samples(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Contrast:
     """The mean of a (m,) minus that of b (n,). NaNs are left out; with a single value in one there is no interval."""
-    left, right = known(a), known(b)
+    left, right = without_nan(a), without_nan(b)
     if np.isinf(left).any() or np.isinf(right).any():
         return _shift(left, right, level, "runs diverged")
     if min(len(left), len(right)) >= 2 and constant(left) and constant(right):
@@ -164,7 +164,7 @@ def _shift(a: np.ndarray, b: np.ndarray, level: float, reason: str) -> RankSum:
     return RankSum(test.estimate, low, high, test.n, level, reason, a, b)
 
 
-def known(values: ArrayLike) -> np.ndarray:
+def without_nan(values: ArrayLike) -> np.ndarray:
     """Those that are not NaN."""
     array = np.asarray(values, dtype=float)
     measured: np.ndarray = array[~np.isnan(array)]
@@ -187,7 +187,7 @@ def probability_of_improvement(a: ArrayLike, b: ArrayLike, better: str = "lower"
 
     `better` is lower or higher. An infinite value is that of a diverged run; a NaN is left out.
     """
-    left, right = known(a), known(b)
+    left, right = without_nan(a), without_nan(b)
     if not (len(left) and len(right)):
         return math.nan
     wins = left[:, None] < right if better == "lower" else left[:, None] > right

@@ -15,7 +15,7 @@ from scipy import special
 from ablate.stats import rank_sum
 from ablate.stats.differences import DifferenceTest, difference
 from ablate.stats.effect import Effect
-from ablate.stats.independent import constant, known, two_samples
+from ablate.stats.independent import constant, two_samples, without_nan
 from ablate.stats.power import detectable_each, fewest_each
 from ablate.stats.ratios import RatioTest, logs, ratio
 
@@ -88,7 +88,7 @@ class _Values:
         place = {name: number for number, name in enumerate(dict.fromkeys(name for pair in pairs for name in pair))}
         own = [samples[name] for name in place]
         first, second = (np.array([place[pair[side]] for pair in pairs], dtype=int) for side in (0, 1))
-        return cls(own, [known(scale(sample)) for sample in own], first, second)
+        return cls(own, [without_nan(scale(sample)) for sample in own], first, second)
 
     def by_size(self, chosen: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Some of the pairs, and their values (pairs, m) and (pairs, n): those of equal m and n together.

@@ -174,7 +174,7 @@ def asked_for(config: DictConfig, configs: Sequence[Config], job_overrides: Sequ
     typed = _typed(config)
     typed += [str(word) for word in config.hydra.sweeper.get("zipped") or ()]
     preset = config.hydra.runtime.choices.get("sweeps")
-    given = presets.given([word for job in [typed, *job_overrides] for word in job], preset)
+    given = presets.given_knobs([word for job in [typed, *job_overrides] for word in job], preset)
     unread = without_effect(configs, given)
     return Asked(folder_name(typed, preset, unread), preset, given, cluster)
 

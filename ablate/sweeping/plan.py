@@ -376,7 +376,7 @@ def find_finished(setting: Setting, folder: Path, neighbours: Neighbours) -> Non
 
 def has_kept(folder: Path, run: Run) -> bool:
     """Whether a sweep holds what `keep` asks for, of a finished run of it."""
-    return run.config.keep is None or weights.kept(folder, run.run_id)
+    return run.config.keep is None or weights.are_stored(folder, run.run_id)
 
 
 def stored_auto(folder: Path) -> str | None:

@@ -10,7 +10,7 @@ from ablate.analysis.throughput import speed_frame
 from ablate.config import plugins
 from ablate.config.composing import compose_all, fallback_data, from_dict
 from ablate.config.errors import StorageError, UserError
-from ablate.config.presets import given
+from ablate.config.presets import given_knobs
 from ablate.config.resolved import Resolved
 from ablate.config.terminal import lines
 from ablate.config.validation import validate
@@ -57,7 +57,7 @@ def settings_of_overrides(overrides: Sequence[str]) -> tuple[Path, dict[str, Res
     """Where their timings go, and setting_id → config of every combination of the overrides' values."""
     configs = compose_all(overrides)
     folder = Path(configs[0].results_dir).expanduser() / (configs[0].name or f"speed_{folder_name(overrides)}")
-    plan = make_plan(configs, folder, fallback_data(), given=given(overrides))
+    plan = make_plan(configs, folder, fallback_data(), given=given_knobs(overrides))
     say = lines(markup=True)
     for warning in plan.warnings:
         say(f"[yellow]warning:[/] {escape(warning)}")

@@ -33,12 +33,12 @@ class MadeByRule(Task):
             )
 
     @abstractmethod
-    def made(self, B: int, generator: Generator) -> Minibatch:
+    def make_minibatch(self, B: int, generator: Generator) -> Minibatch:
         """B sequences as they are trained on: inputs and targets (T, B)."""
 
     @cached_property
     def held_out(self) -> Minibatch:
-        X, Y = self.made(HELD_OUT_SEQUENCES, Generator().manual_seed(HELD_OUT_SEED))
+        X, Y = self.make_minibatch(HELD_OUT_SEQUENCES, Generator().manual_seed(HELD_OUT_SEED))
         return X.to(self.device), Y.to(self.device)
 
     @property
@@ -51,7 +51,7 @@ class MadeByRule(Task):
 
     def minibatches(self, order: Generator) -> Iterator[Minibatch]:
         for _ in range(self.epoch_updates):
-            yield self.made(self.config.batch_size, order)
+            yield self.make_minibatch(self.config.batch_size, order)
 
     def updates_per_epoch(self) -> float:
         return int(self.config.task.sequences) // self.config.batch_size

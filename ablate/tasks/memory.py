@@ -20,5 +20,5 @@ class Memory(MadeByRule):
         self.words = self.rule.words(config.task.symbols)
         self.sizes = len(self.words)
 
-    def made(self, B: int, generator: Generator) -> Minibatch:
+    def make_minibatch(self, B: int, generator: Generator) -> Minibatch:
         return self.rule.make(self.config.num_steps, B, self.config.task.symbols, generator)

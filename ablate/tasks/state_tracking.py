@@ -31,7 +31,7 @@ class StateTracking(MadeByRule):
         self.words = self.group.words
         self.sizes = len(self.words)
 
-    def made(self, B: int, generator: Generator) -> Minibatch:
+    def make_minibatch(self, B: int, generator: Generator) -> Minibatch:
         return self.group.make(self.config.num_steps, B, generator)
 
     @cached_property

@@ -48,10 +48,10 @@ class Translation(Task):
         self.source = Vocabulary((word for pair in training for word in pair[0].split(" ")), RESERVED, MIN_COUNT)
         self.target = Vocabulary((word for pair in training for word in pair[1].split(" ")), RESERVED, MIN_COUNT)
         self.sizes = self._sizes = Sizes(len(self.source), len(self.target))
-        self.training = self.made(training)
+        self.training = self.make_minibatch(training)
         self._held_out = None
         if self.held_out_pairs:
-            X, Y = self.made(self.held_out_pairs)
+            X, Y = self.make_minibatch(self.held_out_pairs)
             self._held_out = X.to(device), Y.to(device)
         self.shown(config.prefixes)  # a sentence that cannot be translated is refused before anything is trained
 
@@ -71,7 +71,7 @@ class Translation(Task):
     def held_out(self) -> Minibatch | None:
         return self._held_out
 
-    def made(self, pairs: Sequence[Pair]) -> Minibatch:
+    def make_minibatch(self, pairs: Sequence[Pair]) -> Minibatch:
         """Pairs → inputs (2, T, B) and targets (T, B)."""
         source = self.padded(pair[0] for pair in pairs)
         target = _padded((self.target.encode(pair[1].split(" ")) for pair in pairs), self.config.num_steps)

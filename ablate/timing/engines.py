@@ -150,7 +150,7 @@ def minibatches_of(config: Resolved, sizes: Vocabulary) -> int:
     return MINIBATCHES if tokens * (config.num_hiddens + ends(sizes)[1]) <= LONG_MINIBATCH else 2
 
 
-def drawn(config: Resolved, sizes: Vocabulary, minibatches: int, R: int, generator: Generator) -> Stacked:
+def random_minibatches(config: Resolved, sizes: Vocabulary, minibatches: int, R: int, generator: Generator) -> Stacked:
     """Random minibatches; of those of real numbers the last step is scored."""
     T, B = config.num_steps, config.batch_size
     inputs, targets = any_minibatch(sizes, (minibatches * R, T, B), generator)
@@ -163,7 +163,7 @@ def baseline_epoch(engine: str, config: Resolved, sizes: Vocabulary, minibatches
     """One run under autograd."""
     generator = Generator().manual_seed(0)
     program = AutogradProgram(engine, config, sizes, initial(config, sizes, generator), generator)
-    portion = drawn(config, sizes, minibatches, 1, generator)
+    portion = random_minibatches(config, sizes, minibatches, 1, generator)
     return lambda: train(program, portion)
 
 
@@ -174,7 +174,7 @@ def cohort_epoch(config: Resolved, R: int, sizes: Vocabulary, minibatches: int, 
     portions: list[Stacked] = []
     for chunk in chunks(range(R), chunk_size(config), threads):
         parameters = [initial(config, sizes, generator) for _ in chunk]
-        portions.append(drawn(config, sizes, minibatches, len(chunk), generator))
+        portions.append(random_minibatches(config, sizes, minibatches, len(chunk), generator))
         generators = [Generator().manual_seed(k) for k in chunk]
         device = torch.device("cpu")
         programs.append(build("cohort", [config] * len(chunk), sizes, parameters, generators, device, minibatches))

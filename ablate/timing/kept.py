@@ -32,7 +32,7 @@ def store(sweep: Path, timing: Timing) -> None:
     write_json(timing_path(sweep, timing.setting_id, timing.threads, timing.machine), asdict(timing))
 
 
-def found(sweep: Path, setting_id: str, config: Resolved, threads: int) -> Timing | None:
+def load_timing(sweep: Path, setting_id: str, config: Resolved, threads: int) -> Timing | None:
     """A clean timing of this setting on this machine, in this sweep or in another one in the same results folder."""
     machine = machine_of(config)["id"]
     folders = [sweep, *(folder for folder in entries(sweep.parent) if folder != sweep and holds_timings(folder))]
@@ -46,7 +46,7 @@ def found(sweep: Path, setting_id: str, config: Resolved, threads: int) -> Timin
 
 def at_hand(sweep: Path, setting_id: str, config: Resolved, threads: int) -> bool:
     """Whether this sweep has a clean timing of a setting on this machine, if need be taken over from another sweep."""
-    timing = found(sweep, setting_id, config, threads)
+    timing = load_timing(sweep, setting_id, config, threads)
     if timing and not stored(sweep, setting_id, threads, timing.machine):
         store(sweep, timing)
     return timing is not None

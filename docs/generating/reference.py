@@ -11,7 +11,7 @@ from typing import get_args
 import yaml
 
 from ablate.cli.commands import commands, overview
-from ablate.cli.help import group_knobs, options, told, typed
+from ablate.cli.help import group_knobs, options, knob_help, typed
 from ablate.config.choice_files import choices, opening_comment, question
 from ablate.config.knobs import Knob, knobs, type_in_words
 from ablate.config.launchers import LOCAL, launchers
@@ -144,7 +144,7 @@ def equations(cell: object) -> str:
 
 
 def own_knobs(group: str, thing: object) -> list[str]:
-    rows = [(code(f"{group}.{knob.name}={typed(knob.default)}"), words(told(knob))) for knob in knobs_of(thing)]
+    rows = [(code(f"{group}.{knob.name}={typed(knob.default)}"), words(knob_help(knob))) for knob in knobs_of(thing)]
     return [table(("knob", "what it is"), rows)] if rows else []
 
 

@@ -387,7 +387,7 @@ def test_runs_without_weights_are_trained_again_where_weights_are_asked_for(trai
     sweep = train(name="a", seeds=2, keep="weights")
     assert any("keep=weights" in note and "2 finished runs" in note for note in sweep.notes)
     after = sweep.frame()
-    assert all(weights.kept(sweep.folders[0], run_id) for run_id in after["run_id"])
+    assert all(weights.are_stored(sweep.folders[0], run_id) for run_id in after["run_id"])
     assert after["val_perplexity"].tolist() == before["val_perplexity"].tolist()
     written = results.read(sweep.folders[0], after["run_id"][0])
     assert not any("keep=weights" in note for note in train(name="a", seeds=2, keep="weights").notes)

@@ -206,7 +206,7 @@ def test_a_search_keeps_weights_too(tmp_path: Path, main: Callable[..., Any], sm
     done = main(*small_arguments, "results_dir=results", *words)
     assert done.status == 0, done.err
     runs = ablate.load(tmp_path / "results" / "found").frame()
-    assert all(weights.kept(Path(row["sweep"]), row["run_id"]) for row in runs.to_dict("records"))
+    assert all(weights.are_stored(Path(row["sweep"]), row["run_id"]) for row in runs.to_dict("records"))
 
 
 @pytest.mark.full

@@ -16,7 +16,7 @@ from ablate.claims.measured import Samples
 from ablate.claims.parts import Share
 from ablate.claims.settings import Group
 from ablate.claims.statements import AtLeast, every, most, some
-from ablate.claims.verdicts import Verdict, conclude, found, over_the_page, statement_of
+from ablate.claims.verdicts import Verdict, conclude, groups_to_test, over_the_page, statement_of
 from ablate.records.design import Designs
 from ablate.stats import share_evidence
 from tests.claims.simulated import KINDS, Kind
@@ -31,7 +31,7 @@ def samples(kind: Kind, medians: Sequence[float], n: int, seed: int = 1, diverge
 
 
 def groups_of(kind: Kind, data: Samples) -> list[Group]:
-    return found(kind.frames(data), kind.claim, data.level)[0]
+    return groups_to_test(kind.frames(data), kind.claim, data.level)[0]
 
 
 def verdict(kind: Kind, medians: Sequence[float], n: int, seed: int = 1, diverge: float = 0.0) -> Verdict:
@@ -89,7 +89,7 @@ def peeked(kind: Kind, groups: Sequence[Group], data: Samples) -> Iterator[Verdi
 def test_the_frames_of_an_extended_sweep_have_that_test() -> None:
     kind = KINDS["ratio"]
     frames = kind.frames(kind.samples(kind.true, 40, np.random.default_rng(1)))
-    fixed, extended = (found(replace(frames, designs=one), kind.claim, 0.95)[1] for one in (None, EXTENDED))
+    fixed, extended = (groups_to_test(replace(frames, designs=one), kind.claim, 0.95)[1] for one in (None, EXTENDED))
     assert (fixed.always_valid, extended.always_valid) == (False, True)
     assert extended.design == "always-valid, extended from 6 to 40"
 

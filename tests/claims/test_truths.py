@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from ablate.claims.settings import Group
-from ablate.claims.verdicts import Verdict, conclude, found, judge, statement_of
+from ablate.claims.verdicts import Verdict, conclude, groups_to_test, judge, statement_of
 from tests.claims.simulated import KINDS, Kind
 
 EVERY = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
@@ -25,7 +25,7 @@ def verdicts(kind: Kind, medians: Sequence[float], n: int, sweeps: int, diverge:
         data = kind.samples(medians, n, rng, diverge)
         if not groups:
             frames = kind.frames(data)
-            groups, _, _ = found(frames, kind.claim, data.level)
+            groups, _, _ = groups_to_test(frames, kind.claim, data.level)
             yield judge(frames, kind.claim)
         else:
             yield conclude(kind.claim, "", statement_of(kind.claim, groups, data), data)

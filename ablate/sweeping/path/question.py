@@ -39,7 +39,7 @@ class Question:
     @property
     def given(self) -> tuple[str, ...]:
         """The knobs that are set, changed or not."""
-        return presets.given([*self.fixed, *(change.after for change in self.changes)])
+        return presets.given_knobs([*self.fixed, *(change.after for change in self.changes)])
 
     def config(self, made: Collection[int]) -> Config:
         """Raises ConfigError where these values do not go together."""

@@ -33,7 +33,7 @@ from ablate.sweeping.plan import Plan
 from ablate.sweeping.progress import cost, duration
 from ablate.sweeping.schedule import Task
 from ablate.tasks import task_of
-from ablate.timing.kept import found
+from ablate.timing.kept import load_timing
 from ablate.timing.lane import default_threads
 from ablate.timing.process import START_S
 from ablate.timing.samples import protocol_within
@@ -264,7 +264,7 @@ def timings_missing(plan: Plan, limit_s: float) -> tuple[int, float]:
     settings = [setting for setting in plan.settings if not setting.error]
     counts = default_threads([setting.config for setting in settings])
     missing = sum(
-        found(plan.folder, setting.setting_id, setting.config, threads) is None
+        load_timing(plan.folder, setting.setting_id, setting.config, threads) is None
         for setting in settings
         for threads in counts
     )
