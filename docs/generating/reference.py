@@ -11,7 +11,7 @@ from typing import get_args
 import yaml
 
 from ablate.cli.commands import commands, overview
-from ablate.cli.help import group_knobs, options, knob_help, typed
+from ablate.cli.help import group_knobs, knob_help, options, typed
 from ablate.config.choice_files import choices, opening_comment, question
 from ablate.config.knobs import Knob, knobs, type_in_words
 from ablate.config.launchers import LOCAL, launchers
