@@ -82,7 +82,7 @@ class Settling:
         found, prices = self.look()
         failed: set[str] = set()
         if plan_only or any(one.is_open for one in found):
-            view.begin(found, self.ahead(found, prices))
+            view.begin(found, self.ahead(found, prices), plan_only)
         while not plan_only and (open_ := [one for one in found if one.is_open and not failed & {*one.settings}]):
             chosen = best(open_, prices)
             n = self.affordable(chosen, prices)
@@ -92,11 +92,11 @@ class Settling:
             view.batch(chosen, n, found)
             summary = self.train(chosen.settings, n, prices.cost(chosen.settings, n), view)
             self.summary += summary
+            found, prices = self.look()
             if summary.interrupted or summary.storage or summary.lost:
                 break
             if summary.failures:
                 failed |= {*chosen.settings}
-            found, prices = self.look()
             view.looked(found)
         return found
 
