@@ -25,6 +25,7 @@ ablate run --help lists the knobs."""
 
 def path(arguments: list[str]) -> int:
     from ablate.cli.composition import say_notes
+    from ablate.cli.entry import say
 
     metric, overrides = metric_and_overrides(arguments)
 
@@ -52,6 +53,8 @@ def path(arguments: list[str]) -> int:
         steps = path_frame(folder)
         if steps is not None:
             print_whole(steps_table(steps))
+        if len(question.changes) > 1 and question.config(()).seeds == 1:
+            say("the only seed chooses the changes, so that none measures them; give seeds=2 or more")
     return conclude(walk.summary)
 
 

@@ -36,7 +36,7 @@ def export(sweeps: Sequence[Path], to: str, out: Path | None = None, level: floa
 
 
 def _keeps_runs(folder: Path) -> bool:
-    """Whether a folder is that of a sweep, whose runs.parquet holds its records; that of an export has tables beside."""
+    """Whether a folder is that of a sweep: its runs.parquet are its records, that of an export has tables beside it."""
     from ablate.records.places import is_search, is_sweep, manifest_path
 
     records = is_sweep(folder) and not (folder / "settings.parquet").exists()

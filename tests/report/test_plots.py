@@ -28,6 +28,7 @@ from ablate.analysis.frames import runs_frame, swept_knobs
 from ablate.report import plots
 from ablate.report.plots import style
 from ablate.report.plots.lines import palette
+from ablate.report.plots.measures import TAIL as TAIL_PERPLEXITY
 from ablate.report.plots.measures import TRAINING
 from ablate.report.plots.style import styled
 from tests.report.made import config, write_run
@@ -336,6 +337,13 @@ def test_more_rows_than_can_be_read_are_cut_to_the_best() -> None:
 
 
 @pytest.mark.full
+def test_an_interval_over_many_decades_keeps_its_lower_end() -> None:
+    """Without it an axis from 1e66 to 1e115 would begin at 0, and be linear."""
+    ends = {"tail_perplexity": [9.774e90], "tail_perplexity_low": [1.4e66], "tail_perplexity_high": [6.8e115]}
+    shown = TAIL_PERPLEXITY.shown(pd.DataFrame(ends), pd.DataFrame({"tail_perplexity": [1e90]}), None)
+    assert (shown.min(), shown.max()) == (1.4e66, 6.8e115)
+
+
 def test_evenly_spaced_values_stand_on_a_linear_axis() -> None:
     assert panel(drawn("layers"), LAST_EPOCH).get_xscale() == "linear"
     assert panel(drawn("layers"), LAST_EPOCH).get_yscale() == "log"

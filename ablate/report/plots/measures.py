@@ -53,8 +53,10 @@ class Measure:
 
     def shown(self, settings: pd.DataFrame, runs: pd.DataFrame, published: pd.DataFrame | None) -> np.ndarray:
         """Every number that a panel of this measure shows, for its limits."""
-        middle, (below, above) = self.of(settings), self.interval(settings)
-        parts = [middle, middle - below, middle + above, self.of(runs)]
+        middle, low, high = self.of(settings), self.of(settings, "_low"), self.of(settings, "_high")
+        known = np.isfinite(middle) & np.isfinite(low) & np.isfinite(high)
+        ends = np.maximum(low, self.floor)[known], np.minimum(high, self.ceiling)[known]
+        parts = [middle, *ends, self.of(runs)]
         if published is not None and self.published in published:
             parts.append(pd.to_numeric(published[self.published], errors="coerce").to_numpy(dtype=float))
         every: np.ndarray = np.concatenate(parts)

@@ -21,7 +21,7 @@ BAR = 12
 
 
 class View:
-    """The claims and their evidence: how they stand in the end on standard output, what goes before on standard error."""
+    """The claims and their evidence: the last table on standard output, what goes before on standard error."""
 
     def __init__(self, level: float, quiet: bool = False) -> None:
         self.level, self.quiet = level, quiet
