@@ -132,7 +132,6 @@
 
   const WIDTH = 360;
   const MARGIN = 10;
-  const MOST_TICKS = 8;
 
   // value → place on an axis that has room for all of them.
   function axis(values, logs) {
@@ -153,7 +152,8 @@
         for (const digit of digits) found.push(digit * 10 ** power);
       }
       const within = found.filter((value) => value >= least && value <= most);
-      const every = Math.ceil(within.length / MOST_TICKS);  // their labels have room beside each other
+      // Many are powers of ten with long labels, which need room beside each other.
+      const every = within.length > 8 ? Math.ceil(within.length / 6) : 1;
       return within.filter((_, at) => at % every === 0);
     }
     const rough = (most - least) / 4;
