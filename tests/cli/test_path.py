@@ -194,6 +194,13 @@ def test_a_mistake_is_one_line(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_one_seed_measures_no_change_that_it_has_chosen(main: CLI, small_arguments: list[str]) -> None:
+    own = [argument for argument in small_arguments if not argument.startswith("seeds")]
+    done = main(*own, "lr=1,2", "model=rnn,gru", "seeds=1", module=PATH)
+    assert done.status == 0, done.err
+    assert "none measures them; give seeds=2 or more" in done.err
+
+
 @pytest.mark.full
 def test_a_knob_that_no_setting_reads_is_named_once(main: CLI, small_arguments: list[str]) -> None:
     done = main(*small_arguments, "lr=1,2", "model=rnn,lstm", "dropout=0.3", "forget_bias=1", module=PATH)
