@@ -344,7 +344,7 @@ def _largest(settings: pd.DataFrame, values: pd.Series) -> pd.Series:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    return f"{100 * share:.{3 if share > 0.99 else 2}g} %"
 
 
 def _of(some: pd.DataFrame, settings: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from ablate.claims.verdicts import VERDICTS, Verdict, family, needed_text, p_text
 from ablate.config.terminal import console as terminal
-from ablate.config.terminal import one_line
+from ablate.config.terminal import one_line, print_table
 
 STYLES = dict(zip(VERDICTS, ("green", "red", "yellow", "dim"), strict=True))
 
@@ -17,7 +17,7 @@ STYLES = dict(zip(VERDICTS, ("green", "red", "yellow", "dim"), strict=True))
 def print_verdicts(verdicts: Sequence[Verdict], title: str, console: Console | None = None) -> None:
     """The table, what is in it, and the evidence line by line."""
     console = console or terminal()
-    console.print(verdicts_table(verdicts, title))
+    print_table(console, verdicts_table(verdicts, title))
     console.print()
     for verdict in verdicts:
         line = Text(one_line(f"{verdict.id}: "), style="bold", overflow="fold")

@@ -65,6 +65,14 @@ def add_options_of_the_line(found: Parser) -> None:
     )
 
 
+def check_options_of_the_line(sentences: Sequence[str], given: Namespace) -> None:
+    """Raise UserError where they are about no claim."""
+    from ablate.config.errors import UserError
+
+    if not sentences and (given.metric or given.by or given.where or given.margin is not None or given.most):
+        raise UserError('--metric, --by, --where, --margin and --most are of a claim on the line, such as "gru < lstm"')
+
+
 def help_of(words: list[str]) -> str:
     from ablate.claims import reading
 
@@ -95,8 +103,7 @@ def claims(arguments: list[str]) -> int:
         sides(sentence)  # before any folder is read
     if not sweeps:
         raise UserError(f"give the folder of a sweep, too: {command_line('claims', 'results/NAME', sentences[0])}")
-    if not sentences and (given.metric or given.by or given.where or given.margin is not None or given.most):
-        raise UserError('--metric, --by, --where, --margin and --most are of a claim on the line, such as "gru < lstm"')
+    check_options_of_the_line(sentences, given)
     status = 0
     judged: list[dict[str, Any]] = []
     for sweep in sweeps:

@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
             name = word.partition("=")[0]
             if name.startswith("--") and not any(option.startswith(name) for option in known):
                 self.exit(2, f"{NAME}: {one_line(no_option(name, known, self.prog))}\n")
-        return super().parse_args(args, namespace)
+        return self.parse_intermixed_args(args, namespace)  # options may stand between what is no option
 
     def error(self, message: str) -> NoReturn:
         """In the words of all other mistakes: `--to is 'excel'; choose csv or parquet; see ablate export --help`."""

@@ -25,6 +25,7 @@ ablate run --help lists the knobs."""
 
 def path(arguments: list[str]) -> int:
     from ablate.cli.composition import say_notes
+    from ablate.cli.entry import say
 
     metric, overrides = metric_and_overrides(arguments)
 
@@ -32,12 +33,11 @@ def path(arguments: list[str]) -> int:
     from ablate.config.errors import UserError, listing, nearest
     from ablate.config.metrics import DEFAULT_METRIC
     from ablate.config.shell import command_line
-    from ablate.config.terminal import lines
     from ablate.report.tables import print_whole
     from ablate.sweeping.launch import folder_of
     from ablate.sweeping.naming import folder_name
     from ablate.sweeping.path.question import read
-    from ablate.sweeping.path.show import steps_table, without_a_number
+    from ablate.sweeping.path.show import steps_table
     from ablate.sweeping.path.walk import Walk, choices
     from ablate.sweeping.summary import Summary
 
@@ -53,8 +53,8 @@ def path(arguments: list[str]) -> int:
         steps = path_frame(folder)
         if steps is not None:
             print_whole(steps_table(steps))
-            if note := without_a_number(steps):
-                lines()(note)
+        if len(question.changes) > 1 and question.config(()).seeds == 1:
+            say("the only seed chooses the changes, so that none measures them; give seeds=2 or more")
     return conclude(walk.summary)
 
 

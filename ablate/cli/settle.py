@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.cli.claims import add_options_of_the_line
+from ablate.cli.claims import add_options_of_the_line, check_options_of_the_line
 from ablate.cli.command import Parser, by_parser, duration, level
 from ablate.cli.commands import run_command
 from ablate.cli.entry import STOPPED, say
@@ -69,6 +69,7 @@ def settle(arguments: list[str]) -> int:
     folders = [Path(word) for word in given.sweep if word not in sentences]
     if len(folders) != 1:
         raise UserError(f"settle takes one folder, not {len(folders)}: {command_line('settle', 'results/NAME')}")
+    check_options_of_the_line(sentences, given)
     from_files = [claim for file in given.claims or () for claim in read_claims(file)]
 
     def claims(frames: "Frames") -> "Sequence[Claim]":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
 
@@ -31,6 +32,12 @@ def console(*, stderr: bool = False, quiet: bool = False, width: int | None = No
     A style is a Text, or asked for where a line is printed (`markup=True`).
     """
     return _console()(stderr=stderr, quiet=quiet, width=width, emoji=False, highlight=False, markup=False)
+
+
+def print_table(out: Console, table: Table) -> None:
+    """Print a table as wide as the terminal: where that is too narrow its lines wrap, but no column is cut off."""
+    least = out.measure(table, options=out.options.update(max_width=500)).minimum
+    out.print(table, width=max(out.width, least), crop=False)
 
 
 @contextmanager

@@ -29,5 +29,15 @@ def export(sweeps: Sequence[Path], to: str, out: Path | None = None, level: floa
         raise UserError("give the folder of a sweep, such as results/smoke")
     frames = Exported.read(sweeps, level)
     place = out or sweeps[0] / ("export.xlsx" if to == "xlsx" else f"export-{to}")
+    if _keeps_runs(place):
+        raise UserError(f"{place} is a sweep with files of its own; give another folder with --out FOLDER")
     (TABLES | TRACKERS)[to](frames, place)
     return place
+
+
+def _keeps_runs(folder: Path) -> bool:
+    """Whether a folder is that of a sweep: its runs.parquet are its records, that of an export has tables beside it."""
+    from ablate.records.places import is_search, is_sweep, manifest_path
+
+    records = is_sweep(folder) and not (folder / "settings.parquet").exists()
+    return records or manifest_path(folder).exists() or is_search(folder)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ablate.config.columns import gate_named
+from ablate.config.columns import columns, gate_named
 from ablate.config.errors import UserError, listing, nearest
 from ablate.records import results
 from ablate.records.files import remove, write_json
@@ -108,10 +108,12 @@ def chosen(sweep: Path, given: Sequence[str]) -> list[str]:
     for key, _, value in pairs:
         gate, known = gate_named(key), _named(key, names)
         if rows and not gate and known not in names:
-            swept = sorted(name for name in names if len({str(row.get(name)) for row in rows}) > 1 and "." not in name)
+            knobs = sorted(
+                name for name in names if name in columns() and len({str(row.get(name)) for row in rows}) > 1
+            )
+            told = listing(["seed", *knobs][:MOST_NAMED])
             raise UserError(
-                f"no run of {sweep} has {key}; give a run id, or such as {listing(swept[:MOST_NAMED])}"
-                f"{nearest(key, swept)}"
+                f"no run of {sweep} has {key}; give a run id, or KNOB=VALUE of {told}{nearest(key, ['seed', *knobs])}"
             )
         column: list[Any] = [(row.get("model.gates") or {}).get(gate) if gate else row.get(known) for row in rows]
         if not any(_same(one, value) for one in column):

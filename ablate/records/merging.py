@@ -15,6 +15,7 @@ from ablate.records.exclusion import exclusions, write_exclusions
 from ablate.records.failures import failures
 from ablate.records.files import (
     compact_json,
+    entries,
     exact_json,
     make_folder,
     remove,
@@ -28,6 +29,7 @@ from ablate.records.places import (
     failure_path,
     holds_runs,
     holds_timings,
+    is_sweep,
     manifest_path,
     no_sweep,
     record_path,
@@ -61,14 +63,16 @@ class Merged:
 def merge(folders: Sequence[Path], into: Path) -> Merged:
     """Put the runs and timings of these folders into one; nothing that is there already is changed.
 
-    A run that is in two folders counts once if its outcome is the same. Raises UserError for a folder without runs, and
-    for sweeps of different presets; StorageError. The caller holds `into`.
+    A run that is in two folders counts once if its outcome is the same. Raises UserError for a folder without runs, a
+    target that holds sweeps, and sweeps of different presets; StorageError. The caller holds `into`.
     """
     for folder in folders:
         if folder.resolve() == into.resolve():
             raise UserError(f"{into} is to be merged into itself; what it holds stays there anyway, leave it out")
         if not holds_runs(folder) and not holds_timings(folder) and not failures(folder):
             raise no_sweep(folder, "no runs")
+    if not is_sweep(into) and (below := next((one.name for one in entries(into) if is_sweep(one)), None)):
+        raise UserError(f"{into} holds sweeps, such as {below}; give a folder of its own: --into {into / 'both'}")
     manifest = _manifest([*([into] if into.exists() else []), *folders])
     make_folder(into)
     remove_unfinished(into)  # of a merge that was killed

@@ -152,6 +152,7 @@ def write_reports(
     from ablate.report.products import made_from, products
     from ablate.report.throughput import write_speed
 
+    sweeps = list({sweep.resolve(): sweep for sweep in reversed(sweeps)}.values())[::-1]  # each once
     several = out or sweeps[0].parent / "report" if out or len(sweeps) > 1 else None
     if several is not None and holds_sweep(several):
         _complain(f"ablate: {several} is a sweep with a report of its own; give another folder with --out FOLDER")

@@ -47,12 +47,12 @@ def p_equals(p: float) -> str:
 
 
 def ratio_text(ratio: float, digits: int = 3) -> str:
-    """A ratio with so many decimals, where it is near 1."""
+    """A ratio with so many decimals, where it is near 1; elsewhere three digits, `4.47e-40`."""
     if math.isnan(ratio):
         return "–"
     if ratio in (0, math.inf):  # the end of an interval that has none on this side
         return "∞" if ratio else "0"
-    return f"{ratio:.{digits}f}" if ratio < 9.9995 else f"{ratio:.3g}"
+    return f"{ratio:.{digits}f}" if 0.01 <= ratio < 9.9995 else f"{ratio:.3g}"
 
 
 def interval_text(low: float, high: float) -> str:

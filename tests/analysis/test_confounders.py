@@ -110,6 +110,10 @@ def test_which_setting_has_not_converged(clean: pd.DataFrame) -> None:
     assert "lr=0.5 (3.1 % lower)" in text
 
 
+def test_a_fall_by_all_but_nothing_is_no_power_of_ten(clean: pd.DataFrame) -> None:
+    assert "(100 % lower)" in warnings(clean, curves_of(clean, 0.9999))["not converged"]
+
+
 def test_without_curves(clean: pd.DataFrame) -> None:
     assert warnings(clean, pd.DataFrame(columns=["run_id", "epoch", "perplexity", "val_perplexity"])) == {}
 

@@ -194,6 +194,13 @@ def test_a_mistake_is_one_line(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_one_seed_measures_no_change_that_it_has_chosen(main: CLI, small_arguments: list[str]) -> None:
+    own = [argument for argument in small_arguments if not argument.startswith("seeds")]
+    done = main(*own, "lr=1,2", "model=rnn,gru", "seeds=1", module=PATH)
+    assert done.status == 0, done.err
+    assert "none measures them; give seeds=2 or more" in done.err
+
+
 @pytest.mark.full
 def test_a_knob_that_no_setting_reads_is_named_once(main: CLI, small_arguments: list[str]) -> None:
     done = main(*small_arguments, "lr=1,2", "model=rnn,lstm", "dropout=0.3", "forget_bias=1", module=PATH)
@@ -207,15 +214,6 @@ def test_a_metric_that_is_not_measured(main: CLI, small_arguments: list[str]) ->
     done = main(*small_arguments, "val_tokens=0", "lr=1,2", "--metric=best_val_perplexity", module=PATH)
     assert done.status == 2
     assert "best_val_perplexity is not measured here: val_tokens" in done.err
-
-
-def test_one_seed_chooses_and_leaves_none_to_report(main: CLI, small_arguments: list[str]) -> None:
-    own = [argument for argument in small_arguments if not argument.startswith(("num_hiddens", "seeds"))]
-    changes = ["model=rnn,gru", "num_hiddens=4,8"]
-    done = main(*own, "seeds=1", *changes, module=PATH)
-    assert done.status == 0
-    assert "step 1 has no number: half of the seeds choose among several changes, and the others report" in done.err
-    assert "no number" not in main(*own, "seeds=2", *changes, module=PATH).err
 
 
 def test_help(main: CLI) -> None:

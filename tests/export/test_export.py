@@ -66,6 +66,22 @@ def test_tables_hold_the_frames(folder: Path, tmp_path: Path, to: str) -> None:
     assert curves["perplexity"].tolist() == pytest.approx(curves_frame(folder, runs)["perplexity"].tolist())
 
 
+@pytest.mark.parametrize("to", ["csv", "parquet"])
+@pytest.mark.parametrize("manifest", [True, False])
+def test_an_export_replaces_no_record(folder: Path, tmp_path: Path, to: str, manifest: bool) -> None:
+    """`--out` may be the folder of an earlier export, and not that of a sweep."""
+    sweep = tmp_path / "sweep"
+    shutil.copytree(folder, sweep)
+    if not manifest:
+        (sweep / "sweep.json").unlink()
+    before = {path.name: path.read_bytes() for path in sweep.iterdir() if path.is_file()}
+    with pytest.raises(UserError, match="is a sweep with files of its own; give another folder with --out"):
+        export([folder], to, sweep)
+    assert {path.name: path.read_bytes() for path in sweep.iterdir() if path.is_file()} == before
+    for _ in range(2):
+        assert len(READ[to](export([folder], to, tmp_path / "out"), "runs")) == 4
+
+
 def test_a_folder_whose_name_is_no_utf_8(folder: Path, tmp_path: Path) -> None:
     """Its tables hold the name with a question mark for what no text can hold."""
     odd = tmp_path / os.fsdecode(b"caf\xe9")

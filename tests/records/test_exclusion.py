@@ -133,3 +133,15 @@ def test_what_is_excluded_in_a_sweep_is_not_reused_by_another(tmp_path: Path, pa
     assert beside.find(other) is None, "what is excluded is not known"
     [line] = beside.warning()
     assert "excluded.json" in line or "first" in line
+
+
+def test_options_stand_where_they_are_typed(sweep: Path) -> None:
+    assert main([str(sweep), "--because", "the disk was full", "lr=4", "seed=1"]) == 0
+    assert (4.0, 1) not in kept(sweep)
+    assert main([str(sweep), "--undo", "lr=4"]) == 0
+    assert len(kept(sweep)) == 6
+
+
+def test_a_knob_that_no_run_has_is_told_those_that_vary(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(sweep), "sed=1", "--because", "x"]) == 2
+    assert "has sed; give a run id, or KNOB=VALUE of seed or lr; did you mean seed?" in capsys.readouterr().err

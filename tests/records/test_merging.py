@@ -92,6 +92,16 @@ def test_a_conflict_names_what_the_sweep_varies_and_both_outcomes(
     assert timing.startswith("conflict: rnn, num_hiddens=16 timing on machine ")
 
 
+def test_a_folder_of_sweeps_does_not_become_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = tmp_path / "results"
+    machine(results / "a", range(2))
+    assert main([str(results / "a"), "--into", str(results)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"{results} holds sweeps, such as a; give a folder of its own: --into {results / 'both'}" in line
+    assert not (results / "runs").exists()
+    assert not (results / "runs.parquet").exists()
+
+
 @pytest.mark.parametrize("wrong", ["itself", "nothing", "another preset"])
 def test_what_cannot_be_merged_is_one_line(tmp_path: Path, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     machine(tmp_path / "a", range(2))

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from ablate.analysis.aggregate import aggregate
 from ablate.config.schema import CONFIG_ROOT
 from ablate.report.blocks import Attempts, unheard
 from ablate.report.html import TEMPLATES
 from ablate.report.material import gather
-from ablate.report.tables import mean_text
+from ablate.report.tables import mean_text, plus_minus
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -265,6 +266,55 @@ def test_leaving_out_seeds_recomputes_what_the_tables_say(report: Path, tmp_path
     assert found["upwards"] == sorted(found["original"], key=int)
     assert found["downwards"] == sorted(found["original"], key=int, reverse=True)
     assert found["original"] == [row[1] for row in found["before"]]
+
+
+EXTREMES = """
+<main><section hidden><div class="explorer"><script type="application/json">%s</script></div></section></main>
+<script>%s</script>
+<script>
+const box = document.querySelector(".explorer");
+document.title = JSON.stringify([
+  [...box.querySelectorAll("tbody td:nth-child(2)")].map((cell) => cell.textContent),
+  [...box.querySelectorAll("th text")].map((tick) => tick.textContent),
+]);
+</script>
+"""
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "values",
+    [
+        [[17.63, 17.5, 17.6], [4.3882e60, 1.8833e106, 3.3152e83]],
+        [[9.1803e59, 5.7399e64, 1.1694e31], [2.5e9, 3.1e2, 4.4e17]],
+        [[123456.0, None, None], [3e-7, None, None]],
+        [[3.0, 3.1, 3.2], [4.0, 4.5, 900.0]],
+    ],
+)
+def test_runs_that_lie_decades_apart(values: list[list[float | None]], tmp_path: Path) -> None:
+    """The numbers are those of the tables, and the ticks of the axis a few that have room."""
+    metric = {"heading": "perplexity", "title": "perplexity", "logs": True, "top": None}
+    quantiles = [0, 0, *student.ppf(0.975, [1, 2])]
+    data = {
+        "knobs": [], "settings": [[], []], "seeds": [0, 1, 2], "metrics": [metric], "values": [values],
+        "diverged": [[], []], "quantiles": quantiles, "note": "",
+    }  # fmt: skip
+    page = tmp_path / "page.html"
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    page.write_text(f'<!DOCTYPE html><meta charset="utf-8">{EXTREMES % (json.dumps(data), script)}', encoding="utf-8")
+    dom = browse("--virtual-time-budget=2000", "--dump-dom", page.as_uri(), folder=tmp_path)
+    title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)
+    assert title, dom
+    means, ticks = json.loads(html.unescape(title[1]))
+    expected = []
+    for own in values:
+        logs = np.log([value for value in own if value is not None])
+        half = quantiles[len(logs)] * logs.std(ddof=1) / np.sqrt(len(logs)) if len(logs) > 1 else np.nan
+        expected.append(plus_minus(*np.exp(logs.mean() + np.array([0, -half, half]))))
+    assert means == expected
+    assert 2 <= len(ticks) <= 8
+    assert len({float(tick) for tick in ticks}) == len(ticks)
+    assert max(map(len, ticks)) <= 6
 
 
 SORT = """

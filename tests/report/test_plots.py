@@ -28,7 +28,8 @@ from ablate.analysis.frames import runs_frame, swept_knobs
 from ablate.report import plots
 from ablate.report.plots import style
 from ablate.report.plots.lines import palette
-from ablate.report.plots.measures import TRAINING
+from ablate.report.plots.measures import TAIL as TAIL_PERPLEXITY
+from ablate.report.plots.measures import TRAINING, begin_at
 from ablate.report.plots.style import styled
 from tests.report.made import config, write_run
 
@@ -336,6 +337,20 @@ def test_more_rows_than_can_be_read_are_cut_to_the_best() -> None:
 
 
 @pytest.mark.full
+def test_an_interval_over_many_decades_keeps_its_lower_end() -> None:
+    """Without it an axis from 1e66 to 1e115 would begin at 0, and be linear."""
+    ends = {"tail_perplexity": [9.774e90], "tail_perplexity_low": [1.4e66], "tail_perplexity_high": [6.8e115]}
+    shown = TAIL_PERPLEXITY.shown(pd.DataFrame(ends), pd.DataFrame({"tail_perplexity": [1e90]}), None)
+    assert (shown.min(), shown.max()) == (1.4e66, 6.8e115)
+    axes = Figure().add_subplot()
+    means, below, above = np.array([9e90, 5, 3.0]), np.array([9e90, 1, np.nan]), np.array([6e115, 1, np.nan])
+    bars = axes.errorbar([1, 2, 3], means, yerr=[below, above], capsize=2)
+    begin_at(bars, "y", np.array([1.4e66, 4, np.nan]))
+    _, (cap, _), [lines] = bars.lines
+    np.testing.assert_array_equal(cap.get_ydata(), [1.4e66, 4, np.nan])
+    assert [segment[:, 1].tolist() for segment in lines.get_segments() if len(segment)] == [[1.4e66, 6e115], [4, 6]]
+
+
 def test_evenly_spaced_values_stand_on_a_linear_axis() -> None:
     assert panel(drawn("layers"), LAST_EPOCH).get_xscale() == "linear"
     assert panel(drawn("layers"), LAST_EPOCH).get_yscale() == "log"

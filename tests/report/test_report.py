@@ -331,6 +331,15 @@ def test_several_sweeps_on_one_page(two: list[Path], tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("few_figures")
+def test_a_sweep_that_is_named_twice_is_one(
+    two: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(two[0]), f"{two[0]}/"]) == 0
+    assert not (tmp_path / "report").exists()
+    assert capsys.readouterr().err.count("report: ") == 1
+
+
+@pytest.mark.usefixtures("few_figures")
 def test_a_page_on_several_says_of_how_many_it_is_and_is_not_made_of_one(
     two: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -349,6 +349,8 @@ def test_latex_of_plain_text_needs_booktabs_and_adjustbox(compared: Material) ->
         (p_text(float("nan")), "–"),
         (ratio_text(1.23456), "1.235"),
         (ratio_text(123.456), "123"),
+        (ratio_text(0.0512), "0.051"),
+        (ratio_text(4.4689e-40), "4.47e-40"),
         (ratio_text(float("inf")), "∞"),
         (interval_text(0.9, 1.1), "0.900 … 1.100"),
         (interval_text(0, float("inf")), "–"),

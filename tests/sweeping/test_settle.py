@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -117,6 +118,24 @@ def test_a_batch_that_brings_no_run_is_not_asked_for_again(
     assert "1 open (not tried)" in done.err
 
 
+def test_why_a_claim_cannot_be_tested_is_said(main: CLI, made: Path) -> None:
+    done = main("settle", "results/made", "0 < 1", "--by", "effect", "--where", "effect=7")
+    assert done.status == 0
+    assert "not testable" in done.out
+    assert "0 < 1: No setting with effect=7 (there is effect=" in done.err
+
+
+def test_a_table_too_wide_for_the_terminal_loses_no_column(
+    main: CLI, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    for command in (["settle", "--plan"], ["claims"]):
+        said = main(command[0], "results/made", "0 < 0.02", "--by", "effect", *command[1:]).out
+        heading = next(line for line in said.splitlines() if line.startswith("verdict"))
+        assert heading.split()[-1] == "needed"
+        assert re.search(r"\d \(\d+–\d*\)", said)
+
+
 def test_what_more_seeds_cannot_decide_is_said(main: CLI, made: Path) -> None:
     done = main("settle", "results/made", "0 < 0.02", "--by", "effect", "--seeds", "9")
     assert done.status == 0
@@ -129,6 +148,7 @@ def test_the_plan_says_what_it_takes_and_trains_nothing(main: CLI, made: Path) -
     done = main("settle", "results/made", "0 < 1", "--by", "effect", "--plan")
     assert done.status == 0
     assert "runs more if all is as it seems" in done.err
+    assert "0 < 1" in done.out
     assert set(seeds(made).values()) == {6}
     assert (made / "sweep.json").read_bytes() == before
 
@@ -137,10 +157,11 @@ def test_claims_that_the_most_seeds_would_not_decide_are_not_said_to_be_decided_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr("ablate.sweeping.settle.show.evidence_table", lambda found, level: "")
+    monkeypatch.setattr("ablate.sweeping.settle.show.print_table", lambda out, table: None)
+    monkeypatch.setattr("ablate.sweeping.settle.show.evidence_table", lambda found, level: None)
     monkeypatch.setattr(View, "say", lambda view, text: said.append(text))
     for needed, wanted in ((3230, 100), (90, 90)):
-        verdict: Any = SimpleNamespace(needed=needed)
+        verdict: Any = SimpleNamespace(verdict="undecided", needed=needed)
         standing = Standing(None, verdict, ("x",), there=3, wanted=wanted)  # type: ignore[arg-type]
         View(0.95).begin([standing], (wanted - 3, 7.0))
     assert said == [
@@ -171,6 +192,7 @@ def test_the_same_command_goes_on_where_it_was_stopped(main: CLI, made: Path, mo
     assert "run the same command again to resume" in stopped.err
     kept = seeds(made)
     assert kept[0] > 6
+    assert re.search(rf"undecided.* {kept[0]} ", stopped.out)  # by the runs that are there
     done = main(*command)
     assert done.status == 0
     assert "1 decided" in done.err
@@ -211,6 +233,7 @@ def test_several_claims_share_settings(main: CLI, made: Path) -> None:
         (["0 < 1"], "one folder, not 0"),
         (["results/made", "0 < 7"], "'7'"),
         (["results/made", "--claims", "none.yaml"], "none.yaml"),
+        (["results/made", "--metric", "value"], "are of a claim on the line"),
     ],
 )
 def test_mistakes_are_one_line(

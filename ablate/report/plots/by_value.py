@@ -17,6 +17,7 @@ from ablate.report.plots.lines import Line, along_x, facets, handles_of, is_numb
 from ablate.report.plots.measures import (
     SPEED,
     Measure,
+    begin_at,
     cross,
     diverged_text,
     dots,
@@ -241,7 +242,7 @@ def _line(spot: Spot[Measure], line: Line, offset: float, places: Places, x: str
     known = np.isfinite(middle)
     single = runs[runs["setting_id"].isin(line.settings)]
     dots(axes, places.at(single[x], offset - BESIDE), measure.of(single), [look])
-    axes.errorbar(
+    bars = axes.errorbar(
         places.at(own[x], offset)[known],
         middle[known],
         yerr=measure.interval(own)[:, known] if line.named else None,
@@ -255,6 +256,8 @@ def _line(spot: Spot[Measure], line: Line, offset: float, places: Places, x: str
         capsize=1.8,
         label=line.name,
     )
+    if line.named:
+        begin_at(bars, "y", measure.lower_ends(own)[known])
 
 
 def _crosses(spot: Spot[Measure], lines: Sequence[Line], places: Places, x: str) -> None:

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from ablate.analysis.frames import value_text
 from ablate.report.plots.fonts import text_width, wrapped
 from ablate.report.plots.lines import Look, cleaned, is_number, model_looks, palette
-from ablate.report.plots.measures import interval_reach, level_text
+from ablate.report.plots.measures import begin_at, interval_reach, level_text
 from ablate.report.plots.style import INK, WIDE, WIDTH, finish, panels, styled
 from ablate.report.plots.ticks import LABELS, measured_axis
 from ablate.report.wording import future_note, marked, seeing
@@ -135,9 +135,10 @@ def effects(
                 panel.plot(range(len(own)), mean, color=palette()[BLUE], linewidth=1.2, zorder=1.5)
             for place, value in enumerate(values):
                 look = looks.get(value, Look(palette()[BLUE], "o" if ordered else "s"))
-                panel.errorbar(
+                bars = panel.errorbar(
                     [place], mean[[place]], yerr=reach[:, [place]], color=look.colour, marker=look.marker, capsize=2
                 )
+                begin_at(bars, "y", low[[place]])
             panel.set_xticks(range(len(labels)), labels, rotation=90 if upright else 0)
             panel.set_xlim(-0.5, len(labels) - 0.5)
             panel.set_xlabel(LABELS.get(knob, knob))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.lines import Line2D
 
 from ablate.analysis.tasks import facts_of
@@ -51,10 +52,16 @@ class Measure:
             self.of(settings), self.of(settings, "_low"), self.of(settings, "_high"), self.floor, self.ceiling
         )
 
+    def lower_ends(self, settings: pd.DataFrame) -> np.ndarray:
+        """(settings,): where the interval begins."""
+        return np.array(np.maximum(self.of(settings, "_low"), self.floor))
+
     def shown(self, settings: pd.DataFrame, runs: pd.DataFrame, published: pd.DataFrame | None) -> np.ndarray:
         """Every number that a panel of this measure shows, for its limits."""
-        middle, (below, above) = self.of(settings), self.interval(settings)
-        parts = [middle, middle - below, middle + above, self.of(runs)]
+        middle, low, high = self.of(settings), self.of(settings, "_low"), self.of(settings, "_high")
+        known = np.isfinite(middle) & np.isfinite(low) & np.isfinite(high)
+        ends = np.maximum(low, self.floor)[known], np.minimum(high, self.ceiling)[known]
+        parts = [middle, *ends, self.of(runs)]
         if published is not None and self.published in published:
             parts.append(pd.to_numeric(published[self.published], errors="coerce").to_numpy(dtype=float))
         every: np.ndarray = np.concatenate(parts)
@@ -84,6 +91,24 @@ def interval_reach(
     ends = np.maximum(low, floor), np.minimum(high, ceiling)
     reach = np.where(known, np.maximum([middle - ends[0], ends[1] - middle], 0.0), np.nan)
     return np.array(reach)
+
+
+def begin_at(bars: ErrorbarContainer, which: str, low: np.ndarray) -> None:
+    """Let error bars along an axis (`which`: x or y) begin at `low`.
+
+    matplotlib takes their reach from the mean, which gives 0 for 1e66 below 1e90: on logarithms, all of the axis.
+    """
+    _, caps, [lines] = bars.lines
+    if not caps:  # of no bar
+        return
+    cap, _ = caps
+    place = "xy".index(which)
+    known = np.isfinite(np.asarray(cap.get_data()[place], dtype=float))
+    cap.set(**{f"{which}data": np.where(known, low, np.nan)})
+    drawn = [(segment, end) for segment, end in zip(lines.get_segments(), low, strict=True) if len(segment)]
+    for segment, end in drawn:
+        segment[0, place] = end
+    lines.set_segments([segment for segment, _ in drawn])
 
 
 TRAINING = Measure("perplexity", "training perplexity", published="published_perplexity")

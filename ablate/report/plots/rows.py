@@ -15,6 +15,7 @@ from ablate.report.plots.lines import Line, Look, cleaned, lines_of, model_looks
 from ablate.report.plots.measures import (
     SPEED,
     Measure,
+    begin_at,
     cross,
     diverged_text,
     dots,
@@ -80,7 +81,7 @@ def by_name(
                     theirs = published.loc[published["setting_id"] == setting, measure.published].dropna().astype(float)
                     panel.plot(theirs, [row] * len(theirs), **hollow(look, joined=False))
                 if np.isfinite(measure.of(own)).all():
-                    panel.errorbar(
+                    bars = panel.errorbar(
                         measure.of(own),
                         [row],
                         xerr=measure.interval(own),
@@ -92,6 +93,7 @@ def by_name(
                         elinewidth=1.1,
                         capsize=2,
                     )
+                    begin_at(bars, "x", measure.lower_ends(own))
                 diverged = int(own["diverged"].iloc[0])
                 if diverged and measure in perplexities:
                     cross(panel, 1.03, row, look, panel.get_yaxis_transform())

@@ -104,7 +104,14 @@
     return { n, mean: back(mean), low, high };
   }
 
-  const short = (value, digits) => String(Number(value.toPrecision(digits)));
+  // So many digits, and a power of ten from as many places on: what Python's format "g" writes.
+  function general(value, digits, places = digits) {
+    const rounded = Number(value.toPrecision(digits));
+    if (rounded === 0 || (Math.abs(rounded) >= 1e-4 && Math.abs(rounded) < 10 ** places)) return String(rounded);
+    const [digit, power] = rounded.toExponential().split("e");
+    return `${digit}e${power[0]}${power.slice(1).padStart(2, "0")}`;
+  }
+  const short = (value, digits) => general(value, digits, 6);
 
   // With the digits that the interval supports: `3.21 ± 0.04`, or `5.1 (3.9–6.7)` where it reaches farther to one side.
   function written({ mean, low, high }, metric) {
@@ -114,12 +121,12 @@
       const reach = Number.isNaN(low) ? "" : ` (${low.toFixed(digits)}${DASH}${high.toFixed(digits)})`;
       return mean.toFixed(digits) + reach;
     }
-    if (Number.isNaN(low) || Number.isNaN(high)) return short(mean, 4);
+    if (Number.isNaN(low) || Number.isNaN(high)) return general(mean, 4);
     const [below, above] = [mean - low, high - mean];
     const half = Math.min(below, above);
     const digits = half <= 0 ? 2 : Math.min(4, Math.max(0, 1 - Math.floor(Math.log10(half))));
     if (below.toFixed(digits) === above.toFixed(digits)) return `${mean.toFixed(digits)} ± ${half.toFixed(digits)}`;
-    if (high >= 1e6 * mean) return `${short(mean, 4)} (${short(low, 2)}${DASH}${short(high, 2)})`;
+    if (high >= 1e6 * mean) return `${general(mean, 4)} (${general(low, 2)}${DASH}${general(high, 2)})`;
     return `${mean.toFixed(digits)} (${low.toFixed(digits)}${DASH}${high.toFixed(digits)})`;
   }
 
@@ -144,7 +151,10 @@
       for (let power = Math.floor(Math.log10(least)); power <= Math.log10(most); power += 1) {
         for (const digit of digits) found.push(digit * 10 ** power);
       }
-      return found.filter((value) => value >= least && value <= most);
+      const within = found.filter((value) => value >= least && value <= most);
+      // Many are powers of ten with long labels, which need room beside each other.
+      const every = within.length > 8 ? Math.ceil(within.length / 6) : 1;
+      return within.filter((_, at) => at % every === 0);
     }
     const rough = (most - least) / 4;
     const power = 10 ** Math.floor(Math.log10(rough));

@@ -30,13 +30,3 @@ def steps_table(path: pd.DataFrame) -> Table:
             str(step["diverged"]),
         )
     return table
-
-
-def without_a_number(path: pd.DataFrame) -> str | None:
-    """What to do about steps of which no seed is left to report what the seeds have chosen; None where each has one."""
-    unreported = path[path["n"] + path["diverged"] == 0]["number"]
-    if unreported.empty:
-        return None
-    steps = f"step {unreported.iloc[0]} has" if len(unreported) == 1 else f"{len(unreported)} steps have"
-    rule = "half of the seeds choose among several changes, and the others report"
-    return f"{steps} no number: {rule}; give seeds=2 or more"

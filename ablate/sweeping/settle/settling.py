@@ -75,7 +75,7 @@ class Settling:
         found, prices = self.look()
         failed: set[str] = set()
         if plan_only or any(one.is_open for one in found):
-            view.begin(found, self.ahead(found, prices))
+            view.begin(found, self.ahead(found, prices), plan_only)
         while not plan_only and (open_ := [one for one in found if one.is_open and not failed & {*one.settings}]):
             chosen = best(open_, prices)
             n = self.affordable(chosen, prices)
@@ -85,10 +85,10 @@ class Settling:
             view.batch(chosen, n, found)
             summary = self.train(chosen.settings, n, prices, view)
             self.summary += summary
-            if summary.interrupted or summary.storage or summary.lost:
-                break
             before = prices.there
             found, prices = self.look()
+            if summary.interrupted or summary.storage or summary.lost:
+                break
             # What has brought no run would be asked for again and again.
             if summary.failures or all(prices.there[name] <= before[name] for name in chosen.settings):
                 failed |= {*chosen.settings}

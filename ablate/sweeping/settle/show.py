@@ -5,13 +5,14 @@ import math
 from collections.abc import Sequence
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ablate.claims.table import STYLES
 from ablate.claims.verdicts import needed_text
 from ablate.config.errors import counted
-from ablate.config.terminal import console, one_line
+from ablate.config.terminal import console, one_line, print_table
 from ablate.sweeping.progress import duration
 from ablate.sweeping.settle.standing import Standing
 
@@ -20,19 +21,26 @@ BAR = 12
 
 
 class View:
-    """The claims and their evidence, on standard error."""
+    """The claims and their evidence: the last table on standard output, what goes before on standard error."""
 
     def __init__(self, level: float, quiet: bool = False) -> None:
         self.level, self.quiet = level, quiet
-        self.console = console(stderr=True, quiet=quiet)
+        self.console, self.results = console(stderr=True, quiet=quiet), console(quiet=quiet)
         self.live = not quiet and self.console.is_terminal
         self.table: Table | None = None
 
     def say(self, text: str) -> None:
         self.console.print(Text(one_line(text)), soft_wrap=True)
 
-    def begin(self, found: Sequence[Standing], ahead: tuple[int, float]) -> None:
-        self.console.print(evidence_table(found, self.level))
+    def stand(self, out: Console, found: Sequence[Standing]) -> None:
+        """The table, and why a claim cannot be tested."""
+        print_table(out, evidence_table(found, self.level))
+        for one in found:
+            if one.verdict.verdict == "not testable" and one.verdict.evidence:
+                self.say(f"{one.claim.id}: {one.verdict.evidence}")
+
+    def begin(self, found: Sequence[Standing], ahead: tuple[int, float], plan_only: bool = False) -> None:
+        self.stand(self.results if plan_only else self.console, found)
         runs, seconds = ahead
         open_ = sum(one.is_open for one in found)
         if open_:
@@ -59,7 +67,7 @@ class View:
                 self.say(f"  {one.claim.id}: {one.verdict.verdict}{_told(one)}")
 
     def end(self, found: Sequence[Standing], sentence: str) -> None:
-        self.console.print(evidence_table(found, self.level))
+        self.stand(self.results, found)
         self.say(sentence)
 
 
