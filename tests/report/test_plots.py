@@ -349,6 +349,11 @@ def test_an_interval_over_many_decades_keeps_its_lower_end() -> None:
     _, (cap, _), [lines] = bars.lines
     np.testing.assert_array_equal(cap.get_ydata(), [1.4e66, 4, np.nan])
     assert [segment[:, 1].tolist() for segment in lines.get_segments() if len(segment)] == [[1.4e66, 6e115], [4, 6]]
+    both = axes.errorbar([1], [9e90], xerr=[[0.5], [0.5]], yerr=[[9e90], [6e115]], capsize=2)
+    begin_at(both, "y", np.array([1.4e66]))
+    across, along = both.lines[2]
+    assert [segment[:, 0].tolist() for segment in across.get_segments()] == [[0.5, 1.5]]
+    assert [segment[:, 1].tolist() for segment in along.get_segments()] == [[1.4e66, 6e115]]
 
 
 def test_evenly_spaced_values_stand_on_a_linear_axis() -> None:

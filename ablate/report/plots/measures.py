@@ -98,10 +98,11 @@ def begin_at(bars: ErrorbarContainer, which: str, low: np.ndarray) -> None:
 
     matplotlib takes their reach from the mean, which gives 0 for 1e66 below 1e90: on logarithms, all of the axis.
     """
-    _, caps, [lines] = bars.lines
+    _, caps, every = bars.lines
     if not caps:  # of no bar
         return
-    cap, _ = caps
+    directions = ["x"] * bars.has_xerr + ["y"] * bars.has_yerr
+    cap, lines = caps[2 * directions.index(which)], every[directions.index(which)]
     place = "xy".index(which)
     known = np.isfinite(np.asarray(cap.get_data()[place], dtype=float))
     cap.set(**{f"{which}data": np.where(known, low, np.nan)})

@@ -10,7 +10,7 @@ from ablate.analysis.frames import swept_knobs, value_text
 from ablate.config.metrics import DEFAULT_METRIC
 from ablate.report.plots.labels import label_points
 from ablate.report.plots.lines import cleaned, lines_of, named
-from ablate.report.plots.measures import BY_TRAINING, SPEED, Measure, level_text
+from ablate.report.plots.measures import BY_TRAINING, SPEED, Measure, begin_at, level_text
 from ablate.report.plots.style import FAINT, finish, panels, styled
 from ablate.report.plots.ticks import measured_axis
 
@@ -36,7 +36,7 @@ def pareto(points: pd.DataFrame, title: str = "", level: float = 0.95, metric: s
         for line in lines:
             for _, point in points[points["setting_id"].isin(line.settings)].iterrows():
                 own = point.to_frame().T
-                axes.errorbar(
+                bars = axes.errorbar(
                     SPEED.of(own),
                     quality.of(own),
                     xerr=SPEED.interval(own),
@@ -51,6 +51,7 @@ def pareto(points: pd.DataFrame, title: str = "", level: float = 0.95, metric: s
                     capsize=1.8,
                     alpha=1 if point["on_front"] else 0.45,
                 )
+                begin_at(bars, "y", quality.lower_ends(own))
         axes.set_xlabel(SPEED.label)
         axes.set_ylabel(quality.label)
         axes.grid()

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from ablate.config.metrics import METRICS
 from ablate.report.plots.fonts import wrapped
 from ablate.report.plots.lines import palette
-from ablate.report.plots.measures import diverged_text, interval_reach, level_text
+from ablate.report.plots.measures import begin_at, diverged_text, interval_reach, level_text
 from ablate.report.plots.style import FAINT, SMALL, WIDTH, finish, panels, styled
 from ablate.report.plots.ticks import measured_axis
 
@@ -71,10 +71,11 @@ def _step(axes: Axes, row: int, value: float, low: float, high: float, shown: bo
         return
     reach = interval_reach(np.array([value]), np.array([low]), np.array([high]))
     face = colour if shown else "white"
-    axes.errorbar(
+    bars = axes.errorbar(
         [value], [row], xerr=reach, color=colour, marker="o" if row else "s", markerfacecolor=face, elinewidth=1.1,
         capsize=2,
     )  # fmt: skip
+    begin_at(bars, "x", np.array([low]))
 
 
 def _ratio_text(ratio: float, low: float, high: float) -> str:
