@@ -14,11 +14,12 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from ablate.analysis.trial_rows import YEARS, is_moment
-from ablate.analysis.trials import JOURNAL, SPEED, SQLITE, read_table, search_facts, strange_dimension, trials_frame
+from ablate.analysis.trials import SPEED, read_table, search_facts, strange_dimension, trials_frame
 from ablate.config.columns import as_typed
 from ablate.config.errors import RIGHTS, ROOM, UserError
 from ablate.records.csv_text import as_text
 from ablate.records.kinds import fits, misfit
+from ablate.records.places import JOURNAL, SQLITE
 from ablate.records.results import former_settings
 
 if TYPE_CHECKING:

@@ -32,18 +32,9 @@ SAME = 1e-6
 """Values that differ by less than this share are equal: training in single precision tells no more."""
 
 
-SQLITE, JOURNAL = "study.db", "study.journal"
-"""Where a search keeps its study unless it is told otherwise, in its folder."""
-
-
 def more_is_better(objective: str) -> bool:
     """Whether the larger of two values of an objective is the better one."""
     return objective == SPEED or (objective in METRICS and METRICS[objective].better == "higher")
-
-
-def holds_search(folder: Path) -> bool:
-    """Whether a search has been in this folder."""
-    return any((folder / name).is_file() for name in (SQLITE, JOURNAL, "trials.csv", "search.json"))
 
 
 FINALIST: dict[str, Any] = {

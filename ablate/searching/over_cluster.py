@@ -17,7 +17,6 @@ from typing import Any
 
 from optuna import Study
 
-from ablate.analysis.trials import JOURNAL
 from ablate.config.columns import as_typed
 from ablate.config.errors import ConfigError, UserError, counted
 from ablate.config.overrides import Override
@@ -25,6 +24,7 @@ from ablate.config.schema import Config
 from ablate.records.failures import failures
 from ablate.records.jobs import DONE, Batch, batches
 from ablate.records.locks import exclusive
+from ablate.records.places import JOURNAL
 from ablate.records.refused import undone_if_refused
 from ablate.searching.evaluation import Failed
 from ablate.searching.finale import Outcome, conclude

@@ -157,6 +157,8 @@ def share(prepared: Prepared, heard: Callable[[Worker], None] = lambda worker: N
         heard(worker)
         with trainer, prepared.progress:
             trainer.engines = StudyEngines(study)
+            if location(settings.storage, folder).kind == "database":  # by the table the folder is known as a search's
+                files.write_trials(folder, study.get_trials(deepcopy=False), prepared.problem.space, settings)
             search = prepared.search(study, worker)
             outcome, interrupted = Outcome(), False
             try:

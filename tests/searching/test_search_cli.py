@@ -19,7 +19,9 @@ from ablate.config.choice_files import find_preset
 from ablate.config.metrics import METRICS
 from ablate.config.registry import TASKS
 from ablate.records import results
+from ablate.records.places import is_search
 from ablate.records.reading import RecordError
+from ablate.searching.search import Search
 
 Main = Callable[..., Any]
 SEARCH = (
@@ -425,3 +427,13 @@ def test_another_search_in_the_same_folder_is_refused_and_nothing_is_lost(
         assert "study.db" in done.err
         assert len(done.err.strip().splitlines()) == 1
     assert records(tmp_path / "results" / "kept") == before
+
+
+def test_a_search_whose_study_is_elsewhere_is_one_from_its_beginning(
+    main: Main, small_arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one in a PostgreSQL database that was killed: nothing that is written at its end is there."""
+    searches: list[bool] = []
+    monkeypatch.setattr(Search, "run", lambda self: searches.append(is_search(tmp_path / "results" / "found")))
+    main("-m", *small_arguments, *SEARCH, f"hydra.sweeper.storage=sqlite:///{tmp_path / 'elsewhere.db'}")
+    assert searches == [True]
