@@ -14,8 +14,9 @@ from ablate.config.schema import Config
 from ablate.searching.race import Scale
 
 SPEED = "tokens_per_s"
+"""The objective that no training gives: what else the machine does changes it, so that it is timed by itself."""
 ALIASES = {"tokens_per_sec": SPEED}
-"""What can be searched for, where the task measures it. The time of a run depends on what else the machine does."""
+"""Other spellings of objectives."""
 LEAST_REPORTED = 6
 """Fresh seeds that report, unless the search is told otherwise: what this project asks of any comparison."""
 
