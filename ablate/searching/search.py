@@ -249,7 +249,7 @@ class Search:
             return False
         best, *others = (seeds_of(trial, self.leading) for trial in whole)
         noise = spread(best, others, self.scale)
-        return worse(results, best, noise, self.scale) < self.race.p
+        return worse(results, best, noise, self.scale, self.race.p) < self.race.p
 
     def conclude(self, candidate: Candidate) -> None:
         """No more seeds: tell, or first measure the speed of what did not diverge."""

@@ -11,7 +11,7 @@ from ablate.config.errors import ConfigError, listing, nearest
 from ablate.config.metrics import METRICS
 from ablate.config.registry import TASKS
 from ablate.config.schema import Config
-from ablate.searching.race import Scale
+from ablate.searching.race import LIMIT, Scale
 
 SPEED = "tokens_per_s"
 """The objective that no training gives: what else the machine does changes it, so that it is timed by itself."""
@@ -48,7 +48,7 @@ class Race:
     """
 
     first: int = 2
-    p: float = 0.1
+    p: float = LIMIT
     best: int = 3
     fresh: int | None = None
 
