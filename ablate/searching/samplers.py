@@ -15,15 +15,21 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ablate.config.errors import ConfigError, UserError, listing, nearest
 from ablate.searching.race import Scale
-from ablate.searching.space import Space
+from ablate.searching.space import Space, on_grid
 
 
 class Grid(samplers.GridSampler):
     """Optuna's, but for the end of a trial, where it would stop the study, which ask and tell do not allow.
 
     It fails there after a trial that was begun again, which has no number of the grid. That all has been tried the
-    search sees by itself.
+    search sees by itself. The grid of an older study, with 0.30000000000000004 for 0.3, is the same.
     """
+
+    @staticmethod
+    def _grid_value_equal(value1: Any, value2: Any) -> bool:
+        if isinstance(value1, float) and isinstance(value2, float):
+            return math.isclose(value1, value2, rel_tol=1e-12, abs_tol=1e-15) or (value1 != value1 and value2 != value2)
+        return bool(value1 == value2)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         pass
@@ -117,7 +123,7 @@ def with_values(trial: FrozenTrial, values: list[float]) -> FrozenTrial:
 
 
 class ScaledValues(samplers.BaseSampler):
-    """A sampler that works on a `ScaledStudy`."""
+    """A sampler that works on a `ScaledStudy`, and draws the values of ranges as they are typed."""
 
     def __init__(self, sampler: samplers.BaseSampler, scales: Sequence[Scale]) -> None:
         self.sampler, self.scales = sampler, scales
@@ -132,7 +138,8 @@ class ScaledValues(samplers.BaseSampler):
         return self.sampler.infer_relative_search_space(self._seen(study), trial)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
-        return self.sampler.sample_relative(self._seen(study), trial, search_space)
+        found = self.sampler.sample_relative(self._seen(study), trial, search_space)
+        return {name: on_grid(value, search_space[name]) for name, value in found.items()}
 
     def sample_independent(
         self,
@@ -141,7 +148,8 @@ class ScaledValues(samplers.BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        return self.sampler.sample_independent(self._seen(study), trial, param_name, param_distribution)
+        value = self.sampler.sample_independent(self._seen(study), trial, param_name, param_distribution)
+        return on_grid(value, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         self.sampler.before_trial(self._seen(study), trial)

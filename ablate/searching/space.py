@@ -31,6 +31,7 @@ from optuna.distributions import (
 from optuna.trial import Trial
 
 from ablate.config.errors import ConfigError, listing, nearest
+from ablate.config.grid import on_steps
 from ablate.config.schema import Config
 from ablate.searching.settings import Settings
 from ablate.sweeping.launching.options import Options
@@ -66,7 +67,7 @@ class Dimension:
         if isinstance(d, IntDistribution):
             return trial.suggest_int(self.name, d.low, d.high, step=d.step, log=d.log)
         assert isinstance(d, FloatDistribution)
-        return trial.suggest_float(self.name, d.low, d.high, step=d.step, log=d.log)
+        return on_grid(trial.suggest_float(self.name, d.low, d.high, step=d.step, log=d.log), d)
 
     def draw(self, rng: np.random.Generator) -> Any:
         """A value at random: uniform, or uniform in the logarithm."""
@@ -90,7 +91,7 @@ class Dimension:
         if isinstance(d, IntDistribution) and not d.log:
             return list(range(d.low, d.high + 1, d.step))
         if isinstance(d, FloatDistribution) and d.step is not None:
-            return [d.low + k * d.step for k in range(round((d.high - d.low) / d.step) + 1)]
+            return [on_grid(d.low + k * d.step, d) for k in range(round((d.high - d.low) / d.step) + 1)]
         return None
 
     def listed(self) -> list[Any] | None:
@@ -128,6 +129,13 @@ class Dimension:
         return out
 
 
+def on_grid(value: Any, distribution: BaseDistribution) -> Any:
+    """A value as it is typed, where the distribution has steps that are no whole numbers."""
+    if isinstance(distribution, FloatDistribution) and distribution.step is not None:
+        return on_steps(value, distribution.low, distribution.step)
+    return value
+
+
 @dataclass(frozen=True)
 class Space:
     """The dimensions, each after those that it depends on."""
@@ -153,6 +161,11 @@ class Space:
     def written(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         """The overrides that make this configuration."""
         return tuple(d.written(values[d.name]) for d in self.dimensions if d.name in values)
+
+    def today(self, values: Mapping[str, Any]) -> Values:
+        """The values of a trial as they are drawn today; older studies have 0.30000000000000004 for 0.3."""
+        drawn = {d.name: on_grid(values[d.name], d.distribution) for d in self.dimensions if d.name in values}
+        return {**values, **drawn}
 
     def grid(self) -> list[Values] | None:
         """Every configuration, or None where they cannot be listed."""

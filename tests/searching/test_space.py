@@ -1,14 +1,18 @@
 """The override grammar as dimensions, conditions, grids, and one line for what means nothing. CPU, 1 s."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from synthetic import space_of
+from synthetic import Noisy, run, settings, space_of
 
 from ablate.config.errors import ConfigError
+from ablate.searching import samplers
+from ablate.searching import space as space_module
 from ablate.searching.space import Space
 
 
@@ -128,6 +132,55 @@ def test_corners_show_every_end_of_every_dimension() -> None:
 def test_a_condition_of_a_knob_that_is_fixed_does_not_matter() -> None:
     space = space_of("lr=0.1,0.2", "dropout=0.1", "layers=1,2", conditions={"dropout": {"layers": [2]}})
     assert [dimension.name for dimension in space.dimensions] == ["lr", "layers"]
+
+
+TENTHS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+
+
+def test_a_range_has_the_values_that_one_would_type() -> None:
+    """0.3, which is another setting than 0.30000000000000004."""
+    space = space_of("dropout=range(0,0.6,0.1)")
+    [dimension] = space.dimensions
+    assert dimension.listed() == TENTHS
+    assert dimension.ends() == [0.0, 0.5]
+    rng = np.random.default_rng(0)
+    assert {space.draw(rng)["dropout"] for _ in range(100)} == {*TENTHS}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    assert {space.suggest(study.ask())["dropout"] for _ in range(100)} == {*TENTHS}
+
+
+def test_a_condition_may_rest_on_a_value_of_a_range() -> None:
+    space = space_of("dropout=range(0,0.6,0.1)", "layers=1,2", conditions={"layers": {"dropout": [0.3]}})
+    grid = space.grid()
+    assert grid is not None
+    assert [values["dropout"] for values in grid if "layers" in values] == [0.3, 0.3]
+
+
+@pytest.mark.parametrize("sampler", ["random", "grid", "tpe", "qmc"])
+def test_the_study_has_the_values_that_one_would_type(sampler: str, tmp_path: Path) -> None:
+    evaluator = Noisy(lambda knobs: 5 + float(knobs["x"]))
+    wanted = settings(n_trials=6, seeds=(0,), race=None, sampler=sampler, storage="memory")
+    trials = run(space_of("x=range(0,0.6,0.1)"), wanted, evaluator, tmp_path)
+    assert {trial.params["x"] for trial in trials} == {*TENTHS}
+    assert {overrides for overrides, _ in evaluator.evaluated} == {(f"x={value}",) for value in TENTHS}
+
+
+@pytest.mark.parametrize("sampler", ["random", "grid", "tpe"])
+def test_an_older_study_goes_on_with_the_values_that_one_would_type(
+    sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its values are sums; none of them is trained again."""
+    space, evaluator = space_of("x=range(0,0.6,0.1)"), Noisy(lambda knobs: 5 + float(knobs["x"]))
+    wanted = settings(n_trials=5, seeds=(0,), race=None, sampler=sampler)
+    for module in (space_module, samplers):
+        monkeypatch.setattr(module, "on_grid", lambda value, distribution: value)
+    trials = run(space, wanted, evaluator, tmp_path)
+    monkeypatch.undo()
+    run(space, replace(wanted, n_trials=8), evaluator, tmp_path)
+    values = [float(overrides[0].removeprefix("x=")) for overrides, _ in evaluator.evaluated]
+    assert sorted(round(value, 12) for value in values) == TENTHS
+    assert values[5:] == [round(value, 12) for value in values[5:]]
+    assert any(trial.params["x"] == 0.1 + 0.2 for trial in trials)
 
 
 @pytest.mark.parametrize(
