@@ -88,6 +88,7 @@ class Prepared:
         epochs = self.base.epochs if self.base.task.thing.has_network else None
         self.pruner = make_pruner(settings.pruner, settings.pruner_options, epochs, several)
         make_sampler(settings.sampler, settings.sampler_options, 0, problem.space, several)
+        location(settings.storage, self.folder)
         self.progress = SearchProgress(settings.n_trials)
         self.trainer = trainer(
             self.folder,

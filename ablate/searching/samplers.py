@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ablate.config.errors import ConfigError, UserError, listing, nearest
 from ablate.searching.race import Scale
+from ablate.searching.settings import is_of
 from ablate.searching.space import Space, on_grid
 
 
@@ -161,6 +162,7 @@ class ScaledValues(samplers.BaseSampler):
 def make_sampler(name: str, options: Mapping[str, Any], seed: int, space: Space, several: bool) -> samplers.BaseSampler:
     """A sampler by its name. Raises ConfigError for an unknown one, an unknown option, or one that does not fit."""
     kind = _choose(name, SAMPLERS, "sampler")
+    _check(kind, name, options, "sampler")
     given: dict[str, Any] = {"seed": seed} | dict(options)
     if several and name in SINGLE:
         raise ConfigError(f"sampler={name} has one objective only; choose tpe, nsga2, gp, qmc, random or grid")
@@ -211,6 +213,7 @@ def make_pruner(name: str, options: Mapping[str, Any], epochs: int | None, sever
     `epochs`: how many a run has; None where only the run itself knows, so that the first ones to finish tell.
     """
     kind = _choose(name, PRUNERS, "pruner")
+    _check(kind, name, options, "pruner")
     if several and name in ("hyperband", "wilcoxon"):
         raise ConfigError(f"pruner={name} has one objective only; choose none, median, percentile or halving")
     given: dict[str, Any] = dict(options)
@@ -262,13 +265,42 @@ def _choose(name: str, kinds: Mapping[str, Any], what: str) -> Any:
     return kinds[name]
 
 
-def _make(kind: Any, name: str, options: Mapping[str, Any], what: str) -> Any:
-    known = [option for option in inspect.signature(kind).parameters if option not in ("args", "kwargs")]
-    for option in options:
+KINDS: dict[str, tuple[type, str]] = {
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+    "bool": (bool, "true or false"),
+    "str": (str, "a text"),
+    "dict[str, Any]": (dict, "a table"),
+    "None": (type(None), "null"),
+}
+"""How an option's kind is called in the signatures of Optuna, and by people; options of other kinds cannot be typed."""
+LEAST = {"n_ei_candidates": 1, "popsize": 2, "inc_popsize": -1, "reduction_factor": 2, "min_resource": 1}
+"""The least whole number that an option may be; of the others 0."""
+
+
+def _check(kind: Any, name: str, options: Mapping[str, Any], what: str) -> None:
+    """Raise ConfigError for an option that there is not, and for a value that Optuna would stumble over later."""
+    kinds = {option: _kinds(one.annotation) for option, one in inspect.signature(kind).parameters.items()}
+    known = [option for option in kinds if kinds[option]]
+    for option, value in options.items():
         if option not in known:
             raise ConfigError(
                 f"{what}={name} has no option {option!r}; it has {listing(known)}{nearest(option, known)}"
             )
+        least = LEAST.get(option, 0)
+        if any(is_of(value, one) for one, _ in kinds[option]) and (not is_of(value, float) or value >= least):
+            continue
+        words = [f"{word}, {least} or more" if one in (int, float) else word for one, word in kinds[option]]
+        raise ConfigError(f"{what}={name}: {option} is {value!r}; it must be {', or '.join(words)}")
+
+
+def _kinds(annotation: Any) -> list[tuple[type, str]]:
+    """Those of a signature, as a text or as the class itself; none where one of them cannot be typed."""
+    parts = (annotation if isinstance(annotation, str) else annotation.__name__).split(" | ")
+    return [KINDS[part] for part in parts if part in KINDS] if {*parts} & KINDS.keys() - {"None"} else []
+
+
+def _make(kind: Any, name: str, options: Mapping[str, Any], what: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.simplefilter("ignore", FutureWarning)

@@ -116,7 +116,7 @@ def objectives(value: Any, measured: Collection[str] | None = None) -> tuple[Obj
     choices it names those that are `measured`."""
     found = []
     quality = [metric.name for metric in METRICS if metric.searchable]
-    for written in [value] if isinstance(value, str) else list(value):
+    for written in value if isinstance(value, list | tuple) else [value]:
         name = former_names.METRICS.get(str(written), ALIASES.get(str(written), str(written)))
         known = [*quality, SPEED]
         if name not in known:
@@ -166,7 +166,7 @@ def named(value: Any, what: str) -> tuple[str, dict[str, Any]]:
     if isinstance(value, str):
         return value, {}
     if isinstance(value, Mapping) and isinstance(value.get("name"), str):
-        return value["name"], {key: option for key, option in value.items() if key != "name"}
+        return value["name"], {str(key): option for key, option in value.items() if key != "name"}
     raise ConfigError(f"{what} is {value!r}; write a name, or {{name: NAME, OPTION: VALUE}}")
 
 
@@ -179,19 +179,25 @@ def race_of(value: Any) -> Race | None:
         raise ConfigError(f"race is {value!r}; its options are {listing(Race.__dataclass_fields__)}, or null for none")
     race = Race(**value)
     for name in ("first", "best", "fresh"):
-        count = getattr(race, name)
-        if not (isinstance(count, int) and count >= 1) and not (name == "fresh" and count is None):
-            raise ConfigError(f"race.{name} is {count!r}; it must be a whole number, 1 or more")
-    if not 0 <= race.p < 0.5:
+        if name != "fresh" or race.fresh is not None:
+            whole(getattr(race, name), f"race.{name}")
+    if not is_of(race.p, float) or not 0 <= race.p < 0.5:
         raise ConfigError(f"race.p is {race.p!r}; it must be from 0 up to, not including, 0.5")
     return race
 
 
-def whole(value: Any, name: str) -> int:
-    """A count. Raises ConfigError for anything else."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{name} is {value!r}; it must be a whole number, 1 or more")
-    return value
+def whole(value: Any, name: str, least: int = 1) -> int:
+    """A whole number, of `least` or more. Raises ConfigError for anything else."""
+    if not is_of(value, int) or value < least:
+        raise ConfigError(f"{name} is {value!r}; it must be a whole number, {least} or more")
+    return int(value)
+
+
+def is_of(value: Any, kind: type) -> bool:
+    """Whether a value that was typed is of a kind: a whole number is a number, too, but true and false are none."""
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, int | float) if kind is float else isinstance(value, kind)
 
 
 def plain(value: Any) -> Any:

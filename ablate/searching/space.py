@@ -226,7 +226,7 @@ class Problem:
 
 def build(
     overrides: Sequence[Override],
-    conditions: Mapping[str, Mapping[str, Any]] | None = None,
+    conditions: Any = None,
     fixed_value: Callable[[str], Any] = lambda name: None,
 ) -> tuple[Space, list[str]]:
     """The space of these overrides, and the overrides that hold everywhere.
@@ -252,7 +252,7 @@ def build(
             "num_hiddens=choice(32,64,128) or lr='tag(log, interval(0.01, 2))'"
         )
     given = [override.get_key_element().lstrip("+~") for override in overrides]
-    return Space(tuple(_in_order(_conditioned(dimensions, conditions or {}, fixed_value, given)))), fixed
+    return Space(tuple(_in_order(_conditioned(dimensions, _checked(conditions), fixed_value, given)))), fixed
 
 
 def of_override(override: Override) -> Dimension:
@@ -317,9 +317,27 @@ def _range(value: RangeSweep, log: bool, typed: str) -> BaseDistribution:
     return IntDistribution(int(low), int(high), step=int(step), log=log)
 
 
+def _checked(conditions: Any) -> dict[str, dict[str, tuple[Any, ...]]]:
+    """Knob → knobs on which it rests, each with the values for which it exists. Raises ConfigError for what is none."""
+    if conditions is None:
+        return {}
+    if not isinstance(conditions, Mapping):
+        form = "{KNOB: {OTHER: [VALUES]}}, such as {dropout: {layers: [2, 3]}}"
+        raise ConfigError(f"conditions is {conditions!r}; write {form}")
+    out: dict[str, dict[str, tuple[Any, ...]]] = {}
+    for name, parents in conditions.items():
+        if not isinstance(parents, Mapping) or not parents or any(one in ([], {}) for one in parents.values()):
+            raise ConfigError(f"conditions.{name} is {parents!r}; write {{KNOB: [VALUES]}}, such as {{layers: [2, 3]}}")
+        out[str(name)] = {
+            str(parent): tuple(allowed) if isinstance(allowed, list | tuple) else (allowed,)
+            for parent, allowed in parents.items()
+        }
+    return out
+
+
 def _conditioned(
     dimensions: Mapping[str, Dimension],
-    conditions: Mapping[str, Mapping[str, Any]],
+    conditions: Mapping[str, Mapping[str, tuple[Any, ...]]],
     fixed_value: Callable[[str], Any],
     given: Collection[str],
 ) -> dict[str, Dimension]:
@@ -327,8 +345,6 @@ def _conditioned(
     searched or set."""
     out = dict(dimensions)
     for name, parents in conditions.items():
-        if not isinstance(parents, Mapping) or not parents:
-            raise ConfigError(f"conditions.{name} is {parents!r}; write {{KNOB: [VALUES]}}, such as {{layers: [2, 3]}}")
         if name not in dimensions:
             if name not in given:
                 raise ConfigError(
@@ -337,8 +353,7 @@ def _conditioned(
                 )
             continue  # a knob of the preset that the command line has fixed
         held = []
-        for parent, allowed in parents.items():
-            values = tuple(allowed) if isinstance(allowed, Sequence) and not isinstance(allowed, str) else (allowed,)
+        for parent, values in parents.items():
             if parent not in dimensions:
                 fixed = fixed_value(parent)
                 if fixed is None:

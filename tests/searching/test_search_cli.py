@@ -384,6 +384,12 @@ def test_a_preset_names_its_sweeper(tmp_path: Path, main: Main, small_arguments:
         (["hydra.sweeper.conditions={lr: {layrs: [1]}}"], r"conditions\.lr .*\blayrs, which is no knob"),
         (["hydra.sweeper.race={frist: 2}"], "race is .*'frist': 2.*; its options are first, p, best or fresh"),
         (["hydra.sweeper.race.frist=2"], "race is .*'frist': 2.*; its options are first, p, best or fresh"),
+        (["hydra.sweeper.race={p: abc}"], "race.p is 'abc'"),
+        (["hydra.sweeper.objective=null"], "objective is None, for which no search looks"),
+        (["hydra.sweeper.sampler={name: tpe, n_startup_trials: abc}"], "n_startup_trials is 'abc'; it must be"),
+        (["hydra.sweeper.pruner={name: median, n_warmup_steps: abc}"], "n_warmup_steps is 'abc'; it must be"),
+        (["hydra.sweeper.params=3"], "hydra.sweeper.params is 3; it must be a table"),
+        (["hydra.sweeper.zipped=3"], "3: a search draws each knob by itself"),
         (["hydra.sweeper.n_trials=2", "hydra.sweeper.n_trials=3"], "n_trials is given twice: 2 and 3; give it once"),
         (["hydra.sweeper.baseline={lr: 0}"], r"lr is 0\.0; .*above 0"),
         (["data.path=/nowhere.txt"], r"/nowhere\.txt"),
@@ -406,6 +412,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert "Traceback" not in done.err
     assert not list(tmp_path.glob("results/wrong/*.db"))
     assert not list(tmp_path.glob("results/wrong/runs/*"))
+    assert "storage=oracle" not in str(arguments) or not (tmp_path / "results").exists()
 
 
 @pytest.mark.full

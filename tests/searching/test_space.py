@@ -204,6 +204,11 @@ def test_an_older_study_goes_on_with_the_values_that_one_would_type(
         (["lr=1,2", "layers=1,2"], {"lr": {"layers": [3]}}, "wants layers to be 3, but the search tries 1 or 2"),
         (["lr=1,2"], {"lr": [2]}, "conditions.lr is"),
         (["lr=1,2"], {"lrr": {"lr": [1]}}, "conditions.lrr is of a knob that is not searched; .*; did you mean lr"),
+        (["lr=1,2"], ["lr"], "conditions is .*'lr'.*; write {KNOB: {OTHER: .VALUES.}}, such as"),
+        (["lr=1,2"], "lr", "conditions is 'lr'; write"),
+        (["lr=1,2"], {1: {"lr": [1]}}, "conditions.1 is of a knob that is not searched"),
+        (["lr=1,2"], {"lr": {1: [1]}}, "conditions.lr rests on 1, which is no knob"),
+        (["lr=1,2", "x=interval(0,1)"], {"lr": {"x": []}}, "conditions.lr is {'x': ..}; write"),
         (["a=1,2", "b=1,2"], {"a": {"b": [1]}, "b": {"a": [1]}}, "a or b depend on each other in a circle"),
     ],
 )
