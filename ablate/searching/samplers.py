@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import math
 import warnings
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -53,6 +53,15 @@ PRUNERS: dict[str, type[pruners.BasePruner]] = {
     "hyperband": pruners.HyperbandPruner,
     "wilcoxon": pruners.WilcoxonPruner,
 }
+QUIET = {"warn_independent_sampling": False}
+DEFAULTS: dict[str, Callable[[Space], dict[str, Any]]] = {
+    "tpe": lambda space: {"group": True} if space.conditional else {},
+    "gp": lambda space: QUIET,
+    "cmaes": lambda space: QUIET,
+    "qmc": lambda space: {"scramble": True, **QUIET},
+    "grid": lambda space: {"search_space": grid_space(space)},
+}
+"""Sampler → the options that it has here, where nobody gives others."""
 SINGLE = ("cmaes",)
 """Samplers for one objective only."""
 FIXED_SEED = ("qmc", "grid")
@@ -163,20 +172,12 @@ def make_sampler(name: str, options: Mapping[str, Any], seed: int, space: Space,
     """A sampler by its name. Raises ConfigError for an unknown one, an unknown option, or one that does not fit."""
     kind = _choose(name, SAMPLERS, "sampler")
     _check(kind, name, options, "sampler")
-    given: dict[str, Any] = {"seed": seed} | dict(options)
     if several and name in SINGLE:
         raise ConfigError(f"sampler={name} has one objective only; choose tpe, nsga2, gp, qmc, random or grid")
-    if name == "grid":
-        given["search_space"] = grid_space(space)
-    if name in ("tpe",) and space.conditional:
-        given = {"group": True} | given
-    if name == "qmc":
-        given = {"scramble": True} | given
-    if "warn_independent_sampling" in inspect.signature(kind).parameters and name != "tpe":
-        given = {"warn_independent_sampling": False} | given
     if name == "cmaes" and not _installed("cmaes"):
         raise UserError("sampler=cmaes needs the package cmaes: pip install cmaes")
-    sampler: samplers.BaseSampler = _make(kind, name, given, "sampler")
+    usual = DEFAULTS[name](space) if name in DEFAULTS else {}
+    sampler: samplers.BaseSampler = _make(kind, name, {"seed": seed, **usual, **options}, "sampler")
     return sampler
 
 

@@ -14,7 +14,7 @@ from synthetic import BOWL, LINE, Noisy, counted, line, run, searching, settings
 
 from ablate.analysis.study import stored_search
 from ablate.config.errors import ConfigError, UserError
-from ablate.searching import storage
+from ablate.searching import samplers, storage
 from ablate.searching.jobs import directed
 from ablate.searching.progress import Counts
 from ablate.searching.samplers import (
@@ -190,6 +190,24 @@ def test_every_name_makes_what_it_says() -> None:
     conditional = space_of("a=1,2", "b=1,2", conditions={"b": {"a": [1]}})
     tpe = make_sampler("tpe", {"n_startup_trials": 3}, 1, conditional, False)
     assert isinstance(tpe, optuna.samplers.TPESampler)
+
+
+def test_an_option_that_is_given_replaces_the_default_of_its_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: dict[str, dict[str, Any]] = {}
+    monkeypatch.setattr(samplers, "_make", lambda kind, name, options, what: made.update({name: options}))
+    conditional = space_of("a=1,2", "b=1,2", conditions={"b": {"a": [1]}})
+    make_sampler("tpe", {}, 7, conditional, False)
+    make_sampler("grid", {"seed": 3}, 7, conditional, False)
+    make_sampler("qmc", {}, 7, conditional, False)
+    assert made == {
+        "tpe": {"seed": 7, "group": True},
+        "grid": {"seed": 3, "search_space": {"a": [1, 2], "b": [1, 2]}},
+        "qmc": {"seed": 7, "scramble": True, "warn_independent_sampling": False},
+    }
+    make_sampler("tpe", {"group": False}, 7, conditional, False)
+    make_sampler("qmc", {"scramble": False, "warn_independent_sampling": True}, 7, conditional, False)
+    assert made["tpe"] == {"seed": 7, "group": False}
+    assert made["qmc"] == {"seed": 7, "scramble": False, "warn_independent_sampling": True}
 
 
 def test_a_url_is_shown_without_its_password() -> None:
