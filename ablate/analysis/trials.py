@@ -23,13 +23,18 @@ WHOLE = ("done", "reused")
 FEWEST = 8
 """Trials with a value below which an importance would be guessed."""
 SPEED = "tokens_per_s"
-"""The objective that no training measures."""
+"""The objective that no training measures: what else the machine does changes it, so that it is timed by itself."""
 OPTIONAL = ("last_epoch", "setting_id", "duplicate_of", "again", "reason")
 """Columns that a table which is older, or damaged, may lack."""
 ZONE = r"(?:Z|[+-]\d\d:\d\d)$"
 """How a moment ends that says its zone."""
 SAME = 1e-6
 """Values that differ by less than this share are equal: training in single precision tells no more."""
+
+
+def leading(objectives: Sequence[str]) -> str:
+    """The objective by which runs are pruned and configurations raced: the first that training gives."""
+    return next((name for name in objectives if name != SPEED), objectives[0])
 
 
 def more_is_better(objective: str) -> bool:

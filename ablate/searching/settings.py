@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from ablate.analysis.trials import SPEED, leading
 from ablate.config import former_names
 from ablate.config.errors import ConfigError, listing, nearest
 from ablate.config.metrics import METRICS
@@ -13,8 +14,6 @@ from ablate.config.registry import TASKS
 from ablate.config.schema import Config
 from ablate.searching.race import LIMIT, Scale
 
-SPEED = "tokens_per_s"
-"""The objective that no training gives: what else the machine does changes it, so that it is timed by itself."""
 ALIASES = {"tokens_per_sec": SPEED}
 """Other spellings of objectives."""
 LEAST_REPORTED = 6
@@ -74,8 +73,9 @@ class Settings:
 
     @property
     def leading(self) -> Objective:
-        """The objective by which runs are pruned and configurations raced: the first that training gives."""
-        return next((objective for objective in self.objectives if objective.name != SPEED), self.objectives[0])
+        """The objective by which runs are pruned and configurations raced."""
+        names = [objective.name for objective in self.objectives]
+        return self.objectives[names.index(leading(names))]
 
     @property
     def primary(self) -> str:
