@@ -65,7 +65,7 @@ class Dimension:
         if isinstance(d, CategoricalDistribution):
             return trial.suggest_categorical(self.name, d.choices)
         if isinstance(d, IntDistribution):
-            return trial.suggest_int(self.name, d.low, d.high, step=d.step, log=d.log)
+            return on_grid(trial.suggest_int(self.name, d.low, d.high, step=d.step, log=d.log), d)
         assert isinstance(d, FloatDistribution)
         return on_grid(trial.suggest_float(self.name, d.low, d.high, step=d.step, log=d.log), d)
 
@@ -130,9 +130,12 @@ class Dimension:
 
 
 def on_grid(value: Any, distribution: BaseDistribution) -> Any:
-    """A value as it is typed, where the distribution has steps that are no whole numbers."""
-    if isinstance(distribution, FloatDistribution) and distribution.step is not None:
-        return on_steps(value, distribution.low, distribution.step)
+    """A value as it is typed: on the steps of its range, and no number of numpy's, which some samplers draw."""
+    if isinstance(distribution, IntDistribution):
+        return int(value)
+    if isinstance(distribution, FloatDistribution):
+        step = distribution.step
+        return float(value) if step is None else on_steps(float(value), distribution.low, step)
     return value
 
 

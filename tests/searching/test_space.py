@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,14 @@ def test_a_range_has_the_values_that_one_would_type() -> None:
     assert {space.draw(rng)["dropout"] for _ in range(100)} == {*TENTHS}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     assert {space.suggest(study.ask())["dropout"] for _ in range(100)} == {*TENTHS}
+
+
+@pytest.mark.parametrize("typed", ["x=interval(0.0,1)", "x=range(0,1.5,0.5)"])
+def test_a_number_of_numpy_is_written_as_any_other(typed: str) -> None:
+    """CMA-ES draws such where it meets the end of an interval."""
+    [dimension] = space_of(typed).dimensions
+    trial: Any = SimpleNamespace(suggest_float=lambda *_, **__: np.float64(0.5))
+    assert dimension.written(dimension.suggest(trial)) == "x=0.5"
 
 
 def test_a_condition_may_rest_on_a_value_of_a_range() -> None:
