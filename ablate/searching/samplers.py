@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 from optuna import Study, pruners, samplers
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from ablate.config.errors import ConfigError, UserError, listing, nearest
@@ -174,6 +174,11 @@ def make_sampler(name: str, options: Mapping[str, Any], seed: int, space: Space,
     _check(kind, name, options, "sampler")
     if several and name in SINGLE:
         raise ConfigError(f"sampler={name} has one objective only; choose tpe, nsga2, gp, qmc, random or grid")
+    if "x0" in options:
+        numbers = [d.name for d in space.dimensions if not isinstance(d.distribution, CategoricalDistribution)]
+        given = options["x0"] or dict.fromkeys(numbers, 0)
+        if given.keys() != {*numbers} or not all(is_of(value, float) for value in given.values()):
+            raise ConfigError(f"sampler={name}: x0 is {given!r}; it must have a number for {listing(numbers)}")
     if name == "cmaes" and not _installed("cmaes"):
         raise UserError("sampler=cmaes needs the package cmaes: pip install cmaes")
     usual = DEFAULTS[name](space) if name in DEFAULTS else {}
@@ -275,7 +280,14 @@ KINDS: dict[str, tuple[type, str]] = {
     "None": (type(None), "null"),
 }
 """How an option's kind is called in the signatures of Optuna, and by people; options of other kinds cannot be typed."""
-LEAST = {"n_ei_candidates": 1, "popsize": 2, "inc_popsize": -1, "reduction_factor": 2, "min_resource": 1}
+LEAST = {
+    "n_ei_candidates": 1,
+    "popsize": 2,
+    "inc_popsize": -1,
+    "reduction_factor": 2,
+    "min_resource": 1,
+    "max_resource": 1,
+}
 """The least whole number that an option may be; of the others 0."""
 
 
@@ -289,7 +301,9 @@ def _check(kind: Any, name: str, options: Mapping[str, Any], what: str) -> None:
                 f"{what}={name} has no option {option!r}; it has {listing(known)}{nearest(option, known)}"
             )
         least = LEAST.get(option, 0)
-        if any(is_of(value, one) for one, _ in kinds[option]) and (not is_of(value, float) or value >= least):
+        if any(is_of(value, one) for one, _ in kinds[option]) and (
+            not is_of(value, float) or least <= value < math.inf
+        ):
             continue
         words = [f"{word}, {least} or more" if one in (int, float) else word for one, word in kinds[option]]
         raise ConfigError(f"{what}={name}: {option} is {value!r}; it must be {', or '.join(words)}")
