@@ -288,7 +288,7 @@ LEAST = {
     "min_resource": 1,
     "max_resource": 1,
 }
-"""The least whole number that an option may be; of the others 0."""
+"""The least number that an option may be; of the others 0."""
 
 
 def _check(kind: Any, name: str, options: Mapping[str, Any], what: str) -> None:
