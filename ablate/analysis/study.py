@@ -14,11 +14,12 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from ablate.analysis.trial_rows import YEARS, is_moment
-from ablate.analysis.trials import JOURNAL, SPEED, SQLITE, read_table, search_facts, strange_dimension, trials_frame
+from ablate.analysis.trials import leading, read_table, search_facts, strange_dimension, trials_frame
 from ablate.config.columns import as_typed
 from ablate.config.errors import RIGHTS, ROOM, UserError
 from ablate.records.csv_text import as_text
 from ablate.records.kinds import fits, misfit
+from ablate.records.places import JOURNAL, SQLITE
 from ablate.records.results import former_settings
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class StoredSearch:
     @property
     def primary(self) -> str:
         """The objective by which configurations are ranked, pruned and raced."""
-        return primary(self.objectives)
+        return leading(self.objectives)
 
     def reported(self, objective: str) -> str:
         """The metric that reports what an objective has chosen: the same on the test data, where there are any."""
@@ -260,11 +261,6 @@ def read_study(folder: Path) -> tuple[list[FrozenTrial], dict[str, Any]]:
             storage.engine.dispose()
 
 
-def primary(objectives: Sequence[str]) -> str:
-    """The objective by which runs are pruned and configurations raced: the first that training gives."""
-    return next((name for name in objectives if name != SPEED), objectives[0])
-
-
 # --- trials as rows -------------------------------------------------------------------------------------
 
 
@@ -289,7 +285,7 @@ def trial_rows(trials: Sequence[FrozenTrial], knobs: Sequence[str], objectives: 
         if trial.state == TrialState.COMPLETE:
             values = dict(zip(values, trial.values, strict=True))
         elif trial.state == TrialState.PRUNED and readings:
-            values[primary(objectives)] = readings[max(readings)]
+            values[leading(objectives)] = readings[max(readings)]
         others = {name: value for name, value in attributes.get("metrics", {}).items() if name not in values}
         rows.append(
             {

@@ -23,7 +23,7 @@ WHOLE = ("done", "reused")
 FEWEST = 8
 """Trials with a value below which an importance would be guessed."""
 SPEED = "tokens_per_s"
-"""The objective that no training measures."""
+"""The objective that no training measures: what else the machine does changes it, so that it is timed by itself."""
 OPTIONAL = ("last_epoch", "setting_id", "duplicate_of", "again", "reason")
 """Columns that a table which is older, or damaged, may lack."""
 ZONE = r"(?:Z|[+-]\d\d:\d\d)$"
@@ -32,18 +32,14 @@ SAME = 1e-6
 """Values that differ by less than this share are equal: training in single precision tells no more."""
 
 
-SQLITE, JOURNAL = "study.db", "study.journal"
-"""Where a search keeps its study unless it is told otherwise, in its folder."""
+def leading(objectives: Sequence[str]) -> str:
+    """The objective by which runs are pruned and configurations raced: the first that training gives."""
+    return next((name for name in objectives if name != SPEED), objectives[0])
 
 
 def more_is_better(objective: str) -> bool:
     """Whether the larger of two values of an objective is the better one."""
     return objective == SPEED or (objective in METRICS and METRICS[objective].better == "higher")
-
-
-def holds_search(folder: Path) -> bool:
-    """Whether a search has been in this folder."""
-    return any((folder / name).is_file() for name in (SQLITE, JOURNAL, "trials.csv", "search.json"))
 
 
 FINALIST: dict[str, Any] = {

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ablate.config.errors import span
 from ablate.records.design import Designs
 
 
@@ -35,7 +36,7 @@ def design_of(designs: Designs | None, runs: pd.DataFrame, settings: Collection[
     counts = runs.loc[runs["setting_id"].isin(settings), "setting_id"].value_counts()
     there = {str(name): int(n) for name, n in counts.items()}
     if designs is None:
-        return Design(False, f"fixed n = {span(there.values())}")
+        return Design(False, f"fixed n = {_range(there.values())}")
     numbers = {name: designs.numbers(name) for name in there}
     if not all(numbers.values()):
         return Design(True, f"{ALWAYS_VALID}for no number of seeds was declared")
@@ -46,13 +47,11 @@ def design_of(designs: Designs | None, runs: pd.DataFrame, settings: Collection[
     if any(whole[name] < own[0] for name, own in numbers.items()):
         return Design(True, f"{ALWAYS_VALID}{_part(numbers, whole)} declared seeds are there")
     when = "before the first run" if numbers.keys() <= designs.of_setting.keys() else "by its command"
-    return Design(False, f"fixed n = {span(there.values())}, declared {when}")
+    return Design(False, f"fixed n = {_range(there.values())}, declared {when}")
 
 
-def span(numbers: Collection[int]) -> str:
-    """`6`, or `6 to 20`."""
-    low, high = min(numbers), max(numbers)
-    return str(low) if low == high else f"{low} to {high}"
+def _range(numbers: Collection[int]) -> str:
+    return span(min(numbers), max(numbers))
 
 
 def _steps(numbers: Mapping[str, tuple[int, ...]], whole: Mapping[str, int], extended: Collection[str]) -> str:

@@ -193,6 +193,11 @@ def listing(choices: Iterable[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
+def span(first: object, last: object, to: str = " to ") -> str:
+    """`6 to 20`; `6` where both are the same."""
+    return str(first) if first == last else f"{first}{to}{last}"
+
+
 def counted(n: int, what: str) -> str:
     """`1 run`, `2 runs`, `2 processes`: a number and what it counts, for every message and report."""
     plural = "es" if what.endswith("s") else "s"

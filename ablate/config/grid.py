@@ -1,8 +1,9 @@
 """The grid of a sweep: the product of its axes, each a knob with its values, or several knobs that change together."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ablate.config.errors import ConfigError
@@ -27,7 +28,7 @@ class Axis:
         """The values of one knob, as Hydra has parsed them. Raises ConfigError for more than MOST_SETTINGS."""
         key = override.get_key_element()
         if override.is_sweep_override():
-            some = itertools.islice(override.sweep_string_iterator(), MOST_SETTINGS + 1)
+            some = itertools.islice(texts_of(override), MOST_SETTINGS + 1)
             rows = tuple((f"{key}={value}",) for value in some)
             if len(rows) > MOST_SETTINGS:
                 raise ConfigError(
@@ -50,6 +51,28 @@ class Axis:
         """The same without the values of some knobs, which are given elsewhere."""
         kept = (tuple(word for word in row if Override.read(word).key not in knobs) for row in self.rows)
         return Axis(tuple(dict.fromkeys(kept)))
+
+
+def texts_of(override: "Parsed") -> Iterator[str]:
+    """The values of a knob that is swept, as they are written."""
+    from hydra.core.override_parser.types import RangeSweep
+
+    typed = override.value()
+    if not isinstance(typed, RangeSweep) or isinstance(typed.range(), range):
+        yield from override.sweep_string_iterator()
+        return
+    assert typed.start is not None
+    for text in override.sweep_string_iterator():
+        yield str(on_steps(float(text), typed.start, typed.step))
+
+
+def on_steps(value: float, start: float, step: float) -> float:
+    """A value of a range as one would type it: 0.3, where adding 0.1 to itself gives 0.30000000000000004.
+
+    It is the same setting then, and has the same runs, as where it is typed.
+    """
+    digits = (-int(Decimal(repr(float(number))).as_tuple().exponent) for number in (start, step))
+    return round(value, max(digits))
 
 
 def product(axes: Iterable[Axis]) -> list[list[str]]:

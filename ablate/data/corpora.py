@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ablate.config.errors import CombinationError, DataError, UserError, counted, place, reason
+from ablate.config.errors import CombinationError, DataError, UserError, counted, place, reason, span
 from ablate.config.registry import DATASETS, resolved
 from ablate.config.resolved import Resolved
 from ablate.config.schema import FILES_OF_PARTS, Config, DataConfig
@@ -344,8 +344,7 @@ def _said_unknown(part: Corpus) -> str:
 
 
 def _span(values: set[int]) -> str:
-    low, high = min(values), max(values)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return span(f"{min(values):,}", f"{max(values):,}")
 
 
 def split(config: Resolved, corpus: Corpus) -> tuple[Numbers, Numbers]:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ablate.config.errors import span
 from ablate.records.files import entries, exact_json, remove, write_json, write_text
 from ablate.records.kinds import misfit
 from ablate.records.processes import runs_here, this_process
@@ -50,6 +51,11 @@ class Batch:
 
     def id_of(self, job: int) -> str:
         return self.ids[job] if self.ids else f"{self.path.name}/{job}"
+
+    @property
+    def span(self) -> str:
+        """`12_0 … 12_7`"""
+        return span(self.id_of(0), self.id_of(self.jobs - 1), " … ")
 
     def has_submitter(self) -> bool:
         """Whether another process than this one submitted it, and lives; on another machine its jobs tell, and until

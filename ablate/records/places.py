@@ -19,6 +19,13 @@ from ablate.config.errors import UserError
 from ablate.config.plugins import MANIFEST
 from ablate.records.files import entries, present
 
+SQLITE, JOURNAL = "study.db", "study.journal"
+"""Where a search keeps its study unless it is told otherwise, in its folder."""
+TRIALS, SUMMARY = "trials.csv", "search.json"
+"""The table of its trials, and what it has found once it is concluded."""
+OF_SEARCHES = (SQLITE, JOURNAL, TRIALS, SUMMARY)
+"""Files that only searches write."""
+
 
 def runs_dir(sweep: Path) -> Path:
     return sweep / "runs"
@@ -91,8 +98,11 @@ def holds_timings(sweep: Path) -> bool:
 
 
 def is_search(folder: Path) -> bool:
-    """Whether what came out decided which runs there are, and how many."""
-    return present(folder / "search.json") == "file" or present(folder / "study.db") == "file"
+    """Whether a search has been in this folder: what came out decided which runs there are, and how many.
+
+    A search that is under way has its study, or, where that is in a database elsewhere, its table of trials.
+    """
+    return any(path.name in OF_SEARCHES for path in entries(folder))
 
 
 def is_sweep(folder: Path) -> bool:

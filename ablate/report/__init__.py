@@ -202,7 +202,9 @@ def write_reports(
 
 def holds_sweep(folder: Path) -> bool:
     """Whether a folder is that of a sweep or a search: a page about several would take the place of its own."""
-    return any((folder / name).exists() for name in ("runs", "runs.parquet", "sweep.json", "search.json", "trials.csv"))
+    from ablate.records.places import is_search
+
+    return is_search(folder) or any((folder / name).exists() for name in ("runs", "runs.parquet", "sweep.json"))
 
 
 def _write(material: "Material", attempt: "Attempts", of: str) -> "Page":

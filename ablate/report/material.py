@@ -33,7 +33,7 @@ from ablate.analysis.pareto import pareto
 from ablate.analysis.published import match
 from ablate.analysis.tasks import made_anew, many_questions
 from ablate.analysis.throughput import speed_frame, with_speed
-from ablate.analysis.trials import holds_search, search_importance
+from ablate.analysis.trials import search_importance
 from ablate.analysis.tuning import tuned
 from ablate.claims import Frames, Verdict, claims_for, evaluate
 from ablate.claims.designs import ALWAYS_VALID, Design, design_of
@@ -47,7 +47,7 @@ from ablate.records.failures import failures
 from ablate.records.files import encodable
 from ablate.records.manifest import load_manifest, plugins_of
 from ablate.records.parquet_files import TableError
-from ablate.records.places import is_sweep, no_sweep
+from ablate.records.places import is_search, is_sweep, no_sweep
 from ablate.records.reading import RecordError
 from ablate.records.tables import curves_of, runs_of
 from ablate.report.blocks import Attempts, unheard
@@ -201,7 +201,7 @@ def gather(
             known = course()
     search = attempt("the search", lambda: _search(folder))
     if search is None and not is_sweep(folder) and not list(results.records(folder)):
-        raise _no_trials(folder) if holds_search(folder) else no_sweep(folder)
+        raise _no_trials(folder) if is_search(folder) else no_sweep(folder)
     if search is not None:
         skipped += search.skipped
     for problem in skipped:
@@ -264,7 +264,7 @@ def _no_trials(folder: Path) -> UserError:
 
 
 def _search(folder: Path) -> "StoredSearch | None":
-    if not holds_search(folder):
+    if not is_search(folder):
         return None
     from ablate.analysis.study import stored_search
 
@@ -275,7 +275,7 @@ def _aggregate(m: Material, attempt: Attempts) -> None:
     m.speed = speed_frame(m.folder)
     m.settings = with_speed(aggregate(m.runs, m.level), m.speed)
     m.swept = swept_knobs(m.runs)
-    chosen = m.search is not None  # by what came out: nobody would attribute anything to a knob there
+    chosen = is_search(m.folder)  # by what came out: nobody would attribute anything to a knob there
     m.factors = [(knob,) for knob in m.swept] if chosen else factors(m.runs)
     preset = preset_path(str(m.manifest.get("preset") or ""))
     own = own_file(m.folder, preset)

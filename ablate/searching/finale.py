@@ -15,6 +15,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from ablate.analysis.trials import SPEED
 from ablate.config.errors import ConfigError, counted
 from ablate.config.metrics import reported_as
 from ablate.records.locks import InUse, held, warn
@@ -22,7 +23,7 @@ from ablate.searching.evaluation import Evaluator, Failed, Finished, Overrides
 from ablate.searching.progress import causes
 from ablate.searching.race import Comparison, compare, estimate, interval, same
 from ablate.searching.search import POLL_S, Search
-from ablate.searching.settings import SPEED, Objective, Settings
+from ablate.searching.settings import Objective, Settings
 from ablate.searching.space import Space, Values
 from ablate.searching.standings import front, ranked, with_values
 from ablate.searching.storage import takes_slot

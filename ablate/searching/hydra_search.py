@@ -40,13 +40,15 @@ def search(sweeper: "OptunaSweeper", arguments: Sequence[str]) -> Any:
     """Search with the plugin's options; knobs on the command line replace those of the preset."""
     assert sweeper.hydra_context is not None
     setup_globals()
-    together = [*plain(sweeper.zipped or []), *(key for key in plain(sweeper.params) or {} if ":" in str(key))]
-    if together:
+    params, zipped = table("hydra.sweeper.params", plain(sweeper.params)), plain(sweeper.zipped)
+    if together := [
+        *(zipped if isinstance(zipped, list | dict) else [zipped] * bool(zipped)),
+        *(key for key in params if ":" in key),
+    ]:
         raise ConfigError(f"{together[0]}: a search draws each knob by itself; give the knobs one by one")
     parser = OverridesParser.create(config_loader=sweeper.hydra_context.config_loader)
     typed = parser.parse_overrides(list(arguments))
     taken = {name_of(override) for override in typed}
-    params = table("hydra.sweeper.params", plain(sweeper.params))
     words = [f"{key}={written(value)}" for key, value in params.items()]
     for word in words:
         check_size(Override.read(word))
@@ -130,8 +132,6 @@ def settings_of(
     """The options of the plugin, checked; `parallel` where they do not say."""
     sampler, sampler_options = named(sweeper.sampler, "sampler")
     pruner, pruner_options = named(sweeper.pruner, "pruner")
-    if not isinstance(sweeper.seed, int) or sweeper.seed < 0:
-        raise ConfigError(f"hydra.sweeper.seed is {sweeper.seed!r}; it must be a whole number, 0 or more")
     return Settings(
         objectives=found,
         n_trials=whole(sweeper.n_trials, "n_trials"),
@@ -143,7 +143,7 @@ def settings_of(
         pruner_options=pruner_options,
         storage=sweeper.storage,
         study=sweeper.study,
-        seed=sweeper.seed,
+        seed=whole(sweeper.seed, "hydra.sweeper.seed", least=0),
         parallel=parallel if sweeper.parallel is None else whole(sweeper.parallel, "parallel"),
         baseline=overrides_of(sweeper.baseline),
     )

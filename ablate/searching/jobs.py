@@ -117,7 +117,7 @@ def save(config: Any, path: Path) -> None:
 
 def directed(directions: Any) -> tuple[Objective, ...]:
     """`value`, or `value_0`, `value_1`, …, each with its direction."""
-    wanted = [directions] if isinstance(directions, str) else list(directions)
+    wanted = directions if isinstance(directions, list) else [directions]
     for direction in wanted:
         if direction not in ("minimize", "maximize"):
             raise ConfigError(f"direction is {direction!r}; choose minimize or maximize")

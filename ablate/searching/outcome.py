@@ -15,6 +15,7 @@ import yaml
 from optuna.trial import FrozenTrial
 
 from ablate.analysis.study import trial_table
+from ablate.analysis.trials import SPEED
 from ablate.config.errors import counted
 from ablate.config.metrics import METRICS
 from ablate.config.registry import OF_GROUP
@@ -23,7 +24,7 @@ from ablate.config.shell import command_line
 from ablate.records.files import write_json, write_text
 from ablate.searching.finale import Finalist, Outcome, Runs, by_seed
 from ablate.searching.race import Comparison, estimate, interval
-from ablate.searching.settings import SPEED, Objective, Settings
+from ablate.searching.settings import Objective, Settings
 from ablate.searching.space import Space
 from ablate.searching.standings import finite
 

@@ -11,27 +11,24 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from optuna import Study
-
-from ablate.analysis.trials import JOURNAL
+from ablate.analysis.trials import SPEED
 from ablate.config.columns import as_typed
 from ablate.config.errors import ConfigError, UserError, counted
 from ablate.config.overrides import Override
 from ablate.config.schema import Config
 from ablate.records.failures import failures
-from ablate.records.jobs import DONE, Batch, batches
+from ablate.records.jobs import DONE
 from ablate.records.locks import exclusive
+from ablate.records.places import JOURNAL
 from ablate.records.refused import undone_if_refused
 from ablate.searching.evaluation import Failed
 from ablate.searching.finale import Outcome, conclude
-from ablate.searching.progress import SearchProgress
 from ablate.searching.run import Found, Prepared, share
 from ablate.searching.search import Search
-from ablate.searching.settings import SPEED, Settings
+from ablate.searching.settings import Settings
 from ablate.searching.space import Problem
 from ablate.searching.standings import best_so_far
 from ablate.searching.storage import location, takes_slot
@@ -40,17 +37,15 @@ from ablate.searching.trainer import Trainer
 from ablate.searching.workers import PREFIX, Worker
 from ablate.sweeping import schedule
 from ablate.sweeping.launching import collect
-from ablate.sweeping.launching.following import Followed, Waiting, clear, known_states
+from ablate.sweeping.launching.following import Followed
 from ablate.sweeping.launching.options import Options
 from ablate.sweeping.launching.orders import code
-from ablate.sweeping.launching.queues import IN_QUEUE, Queue, queue_of
+from ablate.sweeping.launching.queues import Queue, queue_of
 from ablate.sweeping.launching.worker import Beacon, CarryOut
 
 ROUNDS = 4
 """Each place of a job gets so many trials one after the other, where there are so many: what is tried at the same time
 learns nothing from each other."""
-TOLD_S = 2.0
-"""So often the study is asked what has ended."""
 
 
 class Missing(UserError):
@@ -90,19 +85,19 @@ def search_by_cluster(problem: Problem, command: str, words: Sequence[str], carr
         looked_at(settings, folder, prepared.name, prepared.design, prepared.pruner, deleted_if_refused=True) as study,
     ):
         search = prepared.search(study, Worker(study))
-        jobs = Jobs(folder, study, prepared.progress)
+        jobs = SearchJobs(folder, search)
         outcome, interrupted = Outcome(), False
         with prepared.trainer, prepared.progress:
             try:
-                ended = None if jobs.open else concluded(search, prepared)
-                if not jobs.open and ended is None:
+                ended = None if jobs.jobs else concluded(search, prepared)
+                if not jobs.jobs and ended is None:
                     order = order_of(folder, words, settings, command, options)
                     many = jobs_for(settings.n_trials - search.counted(), settings, options)
                     jobs.submit([order] * many, queue, options, carry_out)
                 jobs.clear()
                 if not options.detach:
-                    jobs.wait(search)
-                if not jobs.open:
+                    jobs.wait()
+                if not jobs.jobs:
                     outcome = ended or at_end(search, prepared)
             except KeyboardInterrupt:
                 interrupted = True
@@ -112,7 +107,7 @@ def search_by_cluster(problem: Problem, command: str, words: Sequence[str], carr
                 jobs.cancel()
         trials = study.get_trials(deepcopy=False)
     found = prepared.keep(trials, outcome, interrupted)
-    found.away = len(jobs.open)
+    found.away = len(jobs.jobs)
     return found
 
 
@@ -200,47 +195,25 @@ def at_end(search: Search, prepared: Prepared) -> Outcome:
     return Outcome(notes=[note])
 
 
-class Jobs:
+class SearchJobs(collect.Follower):
     """The jobs that work on a search, until they have ended."""
 
-    def __init__(self, folder: Path, study: Study, progress: SearchProgress) -> None:
-        self.folder, self.study, self.progress = folder, study, progress
-        self.open = [Followed(batch, job, {}) for batch in batches(folder) for job in range(batch.jobs)]
-        self.lost: list[Batch] = []
+    def __init__(self, folder: Path, search: Search) -> None:
+        self.search, self.study = search, search.study
         self.cancelled = False
         self.told: set[int] | None = None
-        self.look(first=True)
-        collect.see_off(self.open, partial(self.look, first=True), progress.say)
+        super().__init__(folder, search.progress)
 
     def submit(self, orders: Sequence[Mapping[str, Any]], queue: Queue, options: Options, carry_out: CarryOut) -> None:
         """Raises UserError."""
         batch = collect.hand_over(self.folder, orders, queue, options, carry_out)
-        self.open += [Followed(batch, job, {}, queue) for job in range(batch.jobs)]
-        self.progress.say(f"{queue.name}: {counted(batch.jobs, 'job')}: {collect.span(batch.ids or ())}")
+        self.add(batch, queue)
+        self.progress.say(f"{queue.name}: {counted(batch.jobs, 'job')}: {batch.span}")
 
-    def look(self, first: bool = False) -> None:
-        """Once at all of them; `first` where nothing is known of how long they have been silent but by their clocks."""
-        known: dict[Path, Mapping[str, str] | None] = {}
-        for one in list(self.open):
-            if (line := one.look()) is not None:
-                self.progress.warn(line)
-            if one.batch.path not in known:
-                known[one.batch.path] = known_states(one.batch, one.queue)
-            how = one.fate(known[one.batch.path], one.state.silent_s if first else None)
-            if how in IN_QUEUE:
-                continue
-            self.open.remove(one)
-            if how != DONE:
-                self._close(one, how)
-        if not first:
-            self.clear()
-
-    def clear(self) -> None:
-        """Delete what is collected: not before what is missing is submitted, which the cluster may refuse."""
-        clear(self.folder, self.open, self.lost, keep_logs=False)
-
-    def _close(self, one: Followed, how: str) -> None:
-        """A job has ended before the search was done: its trials are for others."""
+    def closed(self, one: Followed, how: str, first: bool) -> None:
+        """A job has ended: what it has begun of a search that is not done is for others."""
+        if how == DONE:
+            return
         if one.state.worker and not one.state.stopped:
             key = PREFIX + one.state.worker
             self.study.set_user_attr(key, self.study.user_attrs.get(key, {}) | {"left": True})
@@ -248,19 +221,9 @@ class Jobs:
             self.progress.warn(one.why(how))
             self.lost.append(one.batch)
 
-    def wait(self, search: Search) -> None:
-        """Until all have ended."""
-        waiting = Waiting(self.progress.say)
-        while self.open:
-            began = time.monotonic()
-            self.look()
-            waiting.tell(self.open)
-            self.tell(search)
-            if self.open:
-                time.sleep(collect.pause_after(time.monotonic() - began))
-
-    def tell(self, search: Search) -> None:
-        """The trials that have ended since the last time."""
+    def looked(self) -> None:
+        """Show the trials that have ended since the last time."""
+        search = self.search
         trials = [trial for trial in search.trials() if trial.state.is_finished()]
         before = {trial.number for trial in trials} if self.told is None else self.told
         new = [trial for trial in trials if trial.number not in before and takes_slot(trial)]
@@ -270,11 +233,8 @@ class Jobs:
             reason = trial.user_attrs.get("reason")
             news = reason or ", ".join(f"{value:.4g}" for value in trial.values or ())
             best = best_so_far(trials, search.settings)
-            self.progress.show(search.trials(), best, f"trial {trial.number}: {values}: {news}")
+            search.progress.show(search.trials(), best, f"trial {trial.number}: {values}: {news}")
 
     def cancel(self) -> None:
-        """End those that this program has submitted, and wait until they have saved their checkpoints."""
         self.cancelled = True
-        collect.cancel(self.open, self.look, self.progress.warn)
-        self.open = [one for one in self.open if one.queue is None]
-        self.clear()
+        super().cancel()

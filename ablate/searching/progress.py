@@ -15,6 +15,7 @@ from ablate.analysis.study import state_of
 from ablate.config.terminal import console as terminal
 from ablate.config.terminal import one_line
 from ablate.searching.storage import takes_slot
+from ablate.sweeping.progress import duration
 
 
 @dataclass
@@ -89,14 +90,6 @@ def causes(trials: Sequence[FrozenTrial]) -> list[tuple[str, str, int]]:
     out = [(state, reason, count) for (state, reason), count in found.most_common(MOST_CAUSES)]
     others = found.total() - sum(count for _, _, count in out)
     return [*out, ("others", "", others)] if others else out
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `3 min`, `2 h 05 min`."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 class SearchProgress:

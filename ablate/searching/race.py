@@ -18,8 +18,10 @@ from ablate.analysis.trials import SAME
 from ablate.config.metrics import METRICS, by_difference
 from ablate.stats import DifferenceTest, RatioTest, difference, paired_difference, paired_ratio, ratio, t_interval
 
+LIMIT = 0.1
+"""The p below which a configuration is dropped, unless the search says otherwise."""
 RANKS_FROM = 4
-"""Pairs from which a test of their own spread is used; with fewer, the spread that all races have shown together."""
+"""Pairs from which ranks decide, where they can; otherwise it is the spread that all races have shown together."""
 Results = Mapping[int, float]
 """Seed → metric."""
 
@@ -131,19 +133,20 @@ def spread(best: Results, others: Sequence[Results], scale: Scale = Scale()) -> 
     return math.sqrt(2) * float(own.std(ddof=1)) if len(own) >= 3 else math.nan
 
 
-def worse(results: Results, best: Results, noise: float, scale: Scale = Scale()) -> float:
+def worse(results: Results, best: Results, noise: float, scale: Scale = Scale(), limit: float = LIMIT) -> float:
     """One-sided p of the hypothesis that this configuration is as good as the best one; small where it is worse.
 
-    From four common seeds on by the paired test of `ablate.analysis`; with fewer, which that test could never decide,
-    by the mean difference against `noise`, the standard deviation of one pair that all races together have shown. 1
-    where nothing can be said. The test is repeated as seeds come in, so it is a rule for spending them, not a finding.
+    By the signed-rank test of `ablate.stats`, from four common seeds on and where its p can fall below `limit`; else by
+    the mean difference against `noise`, the standard deviation of one pair that all races together have shown. 1 where
+    nothing can be said. The test is repeated as seeds come in, so it is a rule for spending them, not a finding.
     """
     d = differences(results, best, scale)
     if len(d) == 0:
         return 1.0
     if not np.isfinite(d).all():
         return 0.0  # diverged where the best one did not
-    if len(d) >= RANKS_FROM and np.any(d != 0):
+    least = 0.5 ** np.count_nonzero(d)  # p of the signed ranks where all pairs that differ say the same
+    if len(d) >= RANKS_FROM and least < limit:
         test = _paired(results, best, scale)
         return test.p_above() if scale.better == "lower" else test.p_below()
     if not noise > 0:

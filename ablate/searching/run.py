@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial
 
 from ablate.config.columns import as_typed
-from ablate.config.errors import CombinationError, counted
+from ablate.config.errors import CombinationError, counted, span
 from ablate.config.identity import without_effect
 from ablate.config.metrics import METRICS
 from ablate.config.resolved import Resolved, resolve
@@ -88,6 +88,7 @@ class Prepared:
         epochs = self.base.epochs if self.base.task.thing.has_network else None
         self.pruner = make_pruner(settings.pruner, settings.pruner_options, epochs, several)
         make_sampler(settings.sampler, settings.sampler_options, 0, problem.space, several)
+        location(settings.storage, self.folder)
         self.progress = SearchProgress(settings.n_trials)
         self.trainer = trainer(
             self.folder,
@@ -157,6 +158,8 @@ def share(prepared: Prepared, heard: Callable[[Worker], None] = lambda worker: N
         heard(worker)
         with trainer, prepared.progress:
             trainer.engines = StudyEngines(study)
+            if location(settings.storage, folder).kind == "database":  # by the table the folder is known as a search's
+                files.write_trials(folder, study.get_trials(deepcopy=False), prepared.problem.space, settings)
             search = prepared.search(study, worker)
             outcome, interrupted = Outcome(), False
             try:
@@ -241,8 +244,8 @@ def chosen_and_reported(settings: Settings, outcome: Outcome, words: Words) -> s
     """Which seeds chose and which report; and what fresh seeds do not make fresh, in the words of the task."""
     parts = []
     if settings.choosing_seeds:
-        parts.append(f"chosen on the fresh seeds {span(settings.choosing_seeds)}")
-    parts.append(f"reported on the fresh seeds {span(settings.reporting_seeds)}")
+        parts.append(f"chosen on the fresh seeds {span(settings.choosing_seeds[0], settings.choosing_seeds[-1])}")
+    parts.append(f"reported on the fresh seeds {span(settings.reporting_seeds[0], settings.reporting_seeds[-1])}")
     reported = files.reported(outcome, settings).values()
     if any(name in METRICS and METRICS[name].of_test for name in reported):
         test = "test set" if words.plural else f"test {words.data}"
@@ -250,11 +253,6 @@ def chosen_and_reported(settings: Settings, outcome: Outcome, words: Words) -> s
     elif any(name in METRICS and METRICS[name].held_out for name in reported):
         parts.append(f"all of them on the held-out {words.data} by which the search chose, too")
     return "; ".join(parts)
-
-
-def span(seeds: Sequence[int]) -> str:
-    """`6 to 11`"""
-    return f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
 
 
 def comparison_text(found: Comparison, metric: str) -> str:

@@ -5,25 +5,32 @@ import hashlib
 import inspect
 import math
 import warnings
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna import Study, pruners, samplers
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from ablate.config.errors import ConfigError, UserError, listing, nearest
 from ablate.searching.race import Scale
-from ablate.searching.space import Space
+from ablate.searching.settings import is_of
+from ablate.searching.space import Space, on_grid
 
 
 class Grid(samplers.GridSampler):
     """Optuna's, but for the end of a trial, where it would stop the study, which ask and tell do not allow.
 
     It fails there after a trial that was begun again, which has no number of the grid. That all has been tried the
-    search sees by itself.
+    search sees by itself. The grid of an older study, with 0.30000000000000004 for 0.3, is the same.
     """
+
+    @staticmethod
+    def _grid_value_equal(value1: Any, value2: Any) -> bool:
+        if isinstance(value1, float) and isinstance(value2, float):
+            return math.isclose(value1, value2, rel_tol=1e-12, abs_tol=1e-15) or (value1 != value1 and value2 != value2)
+        return bool(value1 == value2)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         pass
@@ -46,6 +53,15 @@ PRUNERS: dict[str, type[pruners.BasePruner]] = {
     "hyperband": pruners.HyperbandPruner,
     "wilcoxon": pruners.WilcoxonPruner,
 }
+QUIET = {"warn_independent_sampling": False}
+DEFAULTS: dict[str, Callable[[Space], dict[str, Any]]] = {
+    "tpe": lambda space: {"group": True} if space.conditional else {},
+    "gp": lambda space: QUIET,
+    "cmaes": lambda space: QUIET,
+    "qmc": lambda space: {"scramble": True, **QUIET},
+    "grid": lambda space: {"search_space": grid_space(space)},
+}
+"""Sampler → the options that it has here, where nobody gives others."""
 SINGLE = ("cmaes",)
 """Samplers for one objective only."""
 FIXED_SEED = ("qmc", "grid")
@@ -117,7 +133,7 @@ def with_values(trial: FrozenTrial, values: list[float]) -> FrozenTrial:
 
 
 class ScaledValues(samplers.BaseSampler):
-    """A sampler that works on a `ScaledStudy`."""
+    """A sampler that works on a `ScaledStudy`, and draws the values of ranges as they are typed."""
 
     def __init__(self, sampler: samplers.BaseSampler, scales: Sequence[Scale]) -> None:
         self.sampler, self.scales = sampler, scales
@@ -132,7 +148,8 @@ class ScaledValues(samplers.BaseSampler):
         return self.sampler.infer_relative_search_space(self._seen(study), trial)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
-        return self.sampler.sample_relative(self._seen(study), trial, search_space)
+        found = self.sampler.sample_relative(self._seen(study), trial, search_space)
+        return {name: on_grid(value, search_space[name]) for name, value in found.items()}
 
     def sample_independent(
         self,
@@ -141,7 +158,8 @@ class ScaledValues(samplers.BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        return self.sampler.sample_independent(self._seen(study), trial, param_name, param_distribution)
+        value = self.sampler.sample_independent(self._seen(study), trial, param_name, param_distribution)
+        return on_grid(value, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         self.sampler.before_trial(self._seen(study), trial)
@@ -153,20 +171,18 @@ class ScaledValues(samplers.BaseSampler):
 def make_sampler(name: str, options: Mapping[str, Any], seed: int, space: Space, several: bool) -> samplers.BaseSampler:
     """A sampler by its name. Raises ConfigError for an unknown one, an unknown option, or one that does not fit."""
     kind = _choose(name, SAMPLERS, "sampler")
-    given: dict[str, Any] = {"seed": seed} | dict(options)
+    _check(kind, name, options, "sampler")
     if several and name in SINGLE:
         raise ConfigError(f"sampler={name} has one objective only; choose tpe, nsga2, gp, qmc, random or grid")
-    if name == "grid":
-        given["search_space"] = grid_space(space)
-    if name in ("tpe",) and space.conditional:
-        given = {"group": True} | given
-    if name == "qmc":
-        given = {"scramble": True} | given
-    if "warn_independent_sampling" in inspect.signature(kind).parameters and name != "tpe":
-        given = {"warn_independent_sampling": False} | given
+    if "x0" in options:
+        numbers = [d.name for d in space.dimensions if not isinstance(d.distribution, CategoricalDistribution)]
+        given = options["x0"] or dict.fromkeys(numbers, 0)
+        if given.keys() != {*numbers} or not all(is_of(value, float) for value in given.values()):
+            raise ConfigError(f"sampler={name}: x0 is {given!r}; it must have a number for {listing(numbers)}")
     if name == "cmaes" and not _installed("cmaes"):
         raise UserError("sampler=cmaes needs the package cmaes: pip install cmaes")
-    sampler: samplers.BaseSampler = _make(kind, name, given, "sampler")
+    usual = DEFAULTS[name](space) if name in DEFAULTS else {}
+    sampler: samplers.BaseSampler = _make(kind, name, {"seed": seed, **usual, **options}, "sampler")
     return sampler
 
 
@@ -203,6 +219,7 @@ def make_pruner(name: str, options: Mapping[str, Any], epochs: int | None, sever
     `epochs`: how many a run has; None where only the run itself knows, so that the first ones to finish tell.
     """
     kind = _choose(name, PRUNERS, "pruner")
+    _check(kind, name, options, "pruner")
     if several and name in ("hyperband", "wilcoxon"):
         raise ConfigError(f"pruner={name} has one objective only; choose none, median, percentile or halving")
     given: dict[str, Any] = dict(options)
@@ -254,13 +271,51 @@ def _choose(name: str, kinds: Mapping[str, Any], what: str) -> Any:
     return kinds[name]
 
 
-def _make(kind: Any, name: str, options: Mapping[str, Any], what: str) -> Any:
-    known = [option for option in inspect.signature(kind).parameters if option not in ("args", "kwargs")]
-    for option in options:
+KINDS: dict[str, tuple[type, str]] = {
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+    "bool": (bool, "true or false"),
+    "str": (str, "a text"),
+    "dict[str, Any]": (dict, "a table"),
+    "None": (type(None), "null"),
+}
+"""How an option's kind is called in the signatures of Optuna, and by people; options of other kinds cannot be typed."""
+LEAST = {
+    "n_ei_candidates": 1,
+    "popsize": 2,
+    "inc_popsize": -1,
+    "reduction_factor": 2,
+    "min_resource": 1,
+    "max_resource": 1,
+}
+"""The least number that an option may be; of the others 0."""
+
+
+def _check(kind: Any, name: str, options: Mapping[str, Any], what: str) -> None:
+    """Raise ConfigError for an option that there is not, and for a value that Optuna would stumble over later."""
+    kinds = {option: _kinds(one.annotation) for option, one in inspect.signature(kind).parameters.items()}
+    known = [option for option in kinds if kinds[option]]
+    for option, value in options.items():
         if option not in known:
             raise ConfigError(
                 f"{what}={name} has no option {option!r}; it has {listing(known)}{nearest(option, known)}"
             )
+        least = LEAST.get(option, 0)
+        if any(is_of(value, one) for one, _ in kinds[option]) and (
+            not is_of(value, float) or least <= value < math.inf
+        ):
+            continue
+        words = [f"{word}, {least} or more" if one in (int, float) else word for one, word in kinds[option]]
+        raise ConfigError(f"{what}={name}: {option} is {value!r}; it must be {', or '.join(words)}")
+
+
+def _kinds(annotation: Any) -> list[tuple[type, str]]:
+    """Those of a signature, as a text or as the class itself; none where one of them cannot be typed."""
+    parts = (annotation if isinstance(annotation, str) else annotation.__name__).split(" | ")
+    return [KINDS[part] for part in parts if part in KINDS] if {*parts} & KINDS.keys() - {"None"} else []
+
+
+def _make(kind: Any, name: str, options: Mapping[str, Any], what: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.simplefilter("ignore", FutureWarning)

@@ -16,13 +16,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.markup import escape
 
 from ablate.analysis.study import readings_of
+from ablate.analysis.trials import SPEED
 from ablate.config.columns import as_typed
 from ablate.config.errors import ConfigError, counted
 from ablate.searching.evaluation import Candidate, Evaluator, Event, Failed, Finished, Reading, Timed
 from ablate.searching.progress import SearchProgress
 from ablate.searching.pruning import should_prune, store_reading
 from ablate.searching.race import estimate, ladder, spread, worse
-from ablate.searching.settings import SPEED, Settings
+from ablate.searching.settings import Settings
 from ablate.searching.space import Space
 from ablate.searching.standings import COPIED, best_so_far, facts_of, ranked, seeds_of
 from ablate.searching.storage import mark, now, takes_slot, told
@@ -249,7 +250,7 @@ class Search:
             return False
         best, *others = (seeds_of(trial, self.leading) for trial in whole)
         noise = spread(best, others, self.scale)
-        return worse(results, best, noise, self.scale) < self.race.p
+        return worse(results, best, noise, self.scale, self.race.p) < self.race.p
 
     def conclude(self, candidate: Candidate) -> None:
         """No more seeds: tell, or first measure the speed of what did not diverge."""

@@ -6,16 +6,16 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from ablate.analysis.trials import SPEED, leading
 from ablate.config import former_names
 from ablate.config.errors import ConfigError, listing, nearest
 from ablate.config.metrics import METRICS
 from ablate.config.registry import TASKS
 from ablate.config.schema import Config
-from ablate.searching.race import Scale
+from ablate.searching.race import LIMIT, Scale
 
-SPEED = "tokens_per_s"
 ALIASES = {"tokens_per_sec": SPEED}
-"""What can be searched for, where the task measures it. The time of a run depends on what else the machine does."""
+"""Other spellings of objectives."""
 LEAST_REPORTED = 6
 """Fresh seeds that report, unless the search is told otherwise: what this project asks of any comparison."""
 
@@ -47,7 +47,7 @@ class Race:
     """
 
     first: int = 2
-    p: float = 0.1
+    p: float = LIMIT
     best: int = 3
     fresh: int | None = None
 
@@ -73,8 +73,9 @@ class Settings:
 
     @property
     def leading(self) -> Objective:
-        """The objective by which runs are pruned and configurations raced: the first that training gives."""
-        return next((objective for objective in self.objectives if objective.name != SPEED), self.objectives[0])
+        """The objective by which runs are pruned and configurations raced."""
+        names = [objective.name for objective in self.objectives]
+        return self.objectives[names.index(leading(names))]
 
     @property
     def primary(self) -> str:
@@ -115,7 +116,7 @@ def objectives(value: Any, measured: Collection[str] | None = None) -> tuple[Obj
     choices it names those that are `measured`."""
     found = []
     quality = [metric.name for metric in METRICS if metric.searchable]
-    for written in [value] if isinstance(value, str) else list(value):
+    for written in value if isinstance(value, list | tuple) else [value]:
         name = former_names.METRICS.get(str(written), ALIASES.get(str(written), str(written)))
         known = [*quality, SPEED]
         if name not in known:
@@ -165,7 +166,7 @@ def named(value: Any, what: str) -> tuple[str, dict[str, Any]]:
     if isinstance(value, str):
         return value, {}
     if isinstance(value, Mapping) and isinstance(value.get("name"), str):
-        return value["name"], {key: option for key, option in value.items() if key != "name"}
+        return value["name"], {str(key): option for key, option in value.items() if key != "name"}
     raise ConfigError(f"{what} is {value!r}; write a name, or {{name: NAME, OPTION: VALUE}}")
 
 
@@ -178,19 +179,25 @@ def race_of(value: Any) -> Race | None:
         raise ConfigError(f"race is {value!r}; its options are {listing(Race.__dataclass_fields__)}, or null for none")
     race = Race(**value)
     for name in ("first", "best", "fresh"):
-        count = getattr(race, name)
-        if not (isinstance(count, int) and count >= 1) and not (name == "fresh" and count is None):
-            raise ConfigError(f"race.{name} is {count!r}; it must be a whole number, 1 or more")
-    if not 0 <= race.p < 0.5:
+        if name != "fresh" or race.fresh is not None:
+            whole(getattr(race, name), f"race.{name}")
+    if not is_of(race.p, float) or not 0 <= race.p < 0.5:
         raise ConfigError(f"race.p is {race.p!r}; it must be from 0 up to, not including, 0.5")
     return race
 
 
-def whole(value: Any, name: str) -> int:
-    """A count. Raises ConfigError for anything else."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{name} is {value!r}; it must be a whole number, 1 or more")
-    return value
+def whole(value: Any, name: str, least: int = 1) -> int:
+    """A whole number, of `least` or more. Raises ConfigError for anything else."""
+    if not is_of(value, int) or value < least:
+        raise ConfigError(f"{name} is {value!r}; it must be a whole number, {least} or more")
+    return int(value)
+
+
+def is_of(value: Any, kind: type) -> bool:
+    """Whether a value that was typed is of a kind: a whole number is a number, too, but true and false are none."""
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, int | float) if kind is float else isinstance(value, kind)
 
 
 def plain(value: Any) -> Any:

@@ -31,6 +31,7 @@ from optuna.distributions import (
 from optuna.trial import Trial
 
 from ablate.config.errors import ConfigError, listing, nearest
+from ablate.config.grid import on_steps
 from ablate.config.schema import Config
 from ablate.searching.settings import Settings
 from ablate.sweeping.launching.options import Options
@@ -64,9 +65,9 @@ class Dimension:
         if isinstance(d, CategoricalDistribution):
             return trial.suggest_categorical(self.name, d.choices)
         if isinstance(d, IntDistribution):
-            return trial.suggest_int(self.name, d.low, d.high, step=d.step, log=d.log)
+            return on_grid(trial.suggest_int(self.name, d.low, d.high, step=d.step, log=d.log), d)
         assert isinstance(d, FloatDistribution)
-        return trial.suggest_float(self.name, d.low, d.high, step=d.step, log=d.log)
+        return on_grid(trial.suggest_float(self.name, d.low, d.high, step=d.step, log=d.log), d)
 
     def draw(self, rng: np.random.Generator) -> Any:
         """A value at random: uniform, or uniform in the logarithm."""
@@ -90,7 +91,7 @@ class Dimension:
         if isinstance(d, IntDistribution) and not d.log:
             return list(range(d.low, d.high + 1, d.step))
         if isinstance(d, FloatDistribution) and d.step is not None:
-            return [d.low + k * d.step for k in range(round((d.high - d.low) / d.step) + 1)]
+            return [on_grid(d.low + k * d.step, d) for k in range(round((d.high - d.low) / d.step) + 1)]
         return None
 
     def listed(self) -> list[Any] | None:
@@ -128,6 +129,16 @@ class Dimension:
         return out
 
 
+def on_grid(value: Any, distribution: BaseDistribution) -> Any:
+    """A value as it is typed: on the steps of its range, and no number of numpy's, which some samplers draw."""
+    if isinstance(distribution, IntDistribution):
+        return int(value)
+    if isinstance(distribution, FloatDistribution):
+        step = distribution.step
+        return float(value) if step is None else on_steps(float(value), distribution.low, step)
+    return value
+
+
 @dataclass(frozen=True)
 class Space:
     """The dimensions, each after those that it depends on."""
@@ -153,6 +164,11 @@ class Space:
     def written(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         """The overrides that make this configuration."""
         return tuple(d.written(values[d.name]) for d in self.dimensions if d.name in values)
+
+    def today(self, values: Mapping[str, Any]) -> Values:
+        """The values of a trial as they are drawn today; older studies have 0.30000000000000004 for 0.3."""
+        drawn = {d.name: on_grid(values[d.name], d.distribution) for d in self.dimensions if d.name in values}
+        return {**values, **drawn}
 
     def grid(self) -> list[Values] | None:
         """Every configuration, or None where they cannot be listed."""
@@ -213,7 +229,7 @@ class Problem:
 
 def build(
     overrides: Sequence[Override],
-    conditions: Mapping[str, Mapping[str, Any]] | None = None,
+    conditions: Any = None,
     fixed_value: Callable[[str], Any] = lambda name: None,
 ) -> tuple[Space, list[str]]:
     """The space of these overrides, and the overrides that hold everywhere.
@@ -239,7 +255,7 @@ def build(
             "num_hiddens=choice(32,64,128) or lr='tag(log, interval(0.01, 2))'"
         )
     given = [override.get_key_element().lstrip("+~") for override in overrides]
-    return Space(tuple(_in_order(_conditioned(dimensions, conditions or {}, fixed_value, given)))), fixed
+    return Space(tuple(_in_order(_conditioned(dimensions, _checked(conditions), fixed_value, given)))), fixed
 
 
 def of_override(override: Override) -> Dimension:
@@ -304,9 +320,27 @@ def _range(value: RangeSweep, log: bool, typed: str) -> BaseDistribution:
     return IntDistribution(int(low), int(high), step=int(step), log=log)
 
 
+def _checked(conditions: Any) -> dict[str, dict[str, tuple[Any, ...]]]:
+    """Knob → knobs on which it rests, each with the values for which it exists. Raises ConfigError for what is none."""
+    if conditions is None:
+        return {}
+    if not isinstance(conditions, Mapping):
+        form = "{KNOB: {OTHER: [VALUES]}}, such as {dropout: {layers: [2, 3]}}"
+        raise ConfigError(f"conditions is {conditions!r}; write {form}")
+    out: dict[str, dict[str, tuple[Any, ...]]] = {}
+    for name, parents in conditions.items():
+        if not isinstance(parents, Mapping) or not parents or any(one in ([], {}) for one in parents.values()):
+            raise ConfigError(f"conditions.{name} is {parents!r}; write {{KNOB: [VALUES]}}, such as {{layers: [2, 3]}}")
+        out[str(name)] = {
+            str(parent): tuple(allowed) if isinstance(allowed, list | tuple) else (allowed,)
+            for parent, allowed in parents.items()
+        }
+    return out
+
+
 def _conditioned(
     dimensions: Mapping[str, Dimension],
-    conditions: Mapping[str, Mapping[str, Any]],
+    conditions: Mapping[str, Mapping[str, tuple[Any, ...]]],
     fixed_value: Callable[[str], Any],
     given: Collection[str],
 ) -> dict[str, Dimension]:
@@ -314,8 +348,6 @@ def _conditioned(
     searched or set."""
     out = dict(dimensions)
     for name, parents in conditions.items():
-        if not isinstance(parents, Mapping) or not parents:
-            raise ConfigError(f"conditions.{name} is {parents!r}; write {{KNOB: [VALUES]}}, such as {{layers: [2, 3]}}")
         if name not in dimensions:
             if name not in given:
                 raise ConfigError(
@@ -324,8 +356,7 @@ def _conditioned(
                 )
             continue  # a knob of the preset that the command line has fixed
         held = []
-        for parent, allowed in parents.items():
-            values = tuple(allowed) if isinstance(allowed, Sequence) and not isinstance(allowed, str) else (allowed,)
+        for parent, values in parents.items():
             if parent not in dimensions:
                 fixed = fixed_value(parent)
                 if fixed is None:

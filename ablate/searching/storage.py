@@ -27,9 +27,10 @@ from sqlalchemy.exc import (
 )
 
 from ablate.analysis.study import journal, sqlite, sqlite_remedy
-from ablate.analysis.trials import JOURNAL, SQLITE, strange_dimension
+from ablate.analysis.trials import strange_dimension
 from ablate.config.errors import UserError, os_reason, short_path
 from ablate.records.kinds import fits, misfit
+from ablate.records.places import JOURNAL, SQLITE
 
 PATIENCE_S = 60
 """How long to wait for a SQLite file that another process is writing."""

@@ -31,17 +31,25 @@ class Tried:
         """What a trial of the same configuration may have been told apart by: trials of older versions are stored."""
         return {key, *self.evaluator.former_keys.get(key, ())}
 
+    def _key_of(self, trial: FrozenTrial) -> str | None:
+        """That of a trial, were it drawn today; None where it came to none."""
+        if "key" not in trial.user_attrs:
+            return None
+        values = self.space.today(trial.params)
+        same = values == trial.params
+        return str(trial.user_attrs["key"]) if same else self.key(self.space.written(values))
+
     def twin(self, key: str, number: int, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
         """A trial of the same configuration as trial `number` that is finished, or began before."""
         keys = self._keys_of(key)
-        same = [t for t in trials if t.user_attrs.get("key") in keys and t.number != number]
+        same = [t for t in trials if self._key_of(t) in keys and t.number != number]
         finished = [t for t in same if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         running = [t for t in same if t.state == TrialState.RUNNING and t.number < number and takes_slot(t)]
         return next(iter([*finished, *running]), None)
 
     def among(self, trials: Sequence[FrozenTrial]) -> set[str]:
         """The keys of the configurations that have come out, or are on the way."""
-        return {t.user_attrs["key"] for t in trials if t.state != TrialState.FAIL and "key" in t.user_attrs}
+        return {key for t in trials if t.state != TrialState.FAIL and (key := self._key_of(t)) is not None}
 
     def untried(self, trials: Sequence[FrozenTrial]) -> Values | None:
         """A configuration that nobody has tried, at random; None where none is left, or none found that can be had."""

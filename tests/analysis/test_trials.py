@@ -234,7 +234,6 @@ def test_a_damaged_trial_of_a_study_is_named_and_costs_no_other(tmp_path: Path) 
 
 
 def test_a_folder_without_a_search_has_none(tmp_path: Path) -> None:
-    assert not t.holds_search(tmp_path)
     assert stored_search(tmp_path) is None
 
 

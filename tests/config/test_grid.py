@@ -51,6 +51,21 @@ def test_values_without_end_are_refused_while_they_are_read(monkeypatch: pytest.
         read("seed=range(0,1000000000)")
 
 
+@pytest.mark.parametrize(
+    ("typed", "values"),
+    [
+        ("range(1.1,1.5,0.1)", ["1.1", "1.2", "1.3", "1.4"]),
+        ("range(0.4,0.05,-0.1)", ["0.4", "0.3", "0.2", "0.1"]),
+        ("range(0,3.5e-5,1e-5)", ["0.0", "1e-05", "2e-05", "3e-05"]),
+        ("float(range(1,3))", ["1.0", "2.0"]),
+        ("range(10,40,10)", ["10", "20", "30"]),
+    ],
+)
+def test_a_range_has_the_values_that_one_would_type(typed: str, values: list[str]) -> None:
+    axis = Axis.of(OverridesParser.create().parse_override(f"lr={typed}"))
+    assert [word for (word,) in axis.rows] == [f"lr={value}" for value in values]
+
+
 def test_reading_again_changes_nothing() -> None:
     once = for_hydra([TOGETHER, "seeds=3"])
     assert for_hydra(once) == once

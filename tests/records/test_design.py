@@ -67,9 +67,11 @@ def test_a_folder_without_a_manifest_says_nothing(tmp_path: Path) -> None:
     assert Designs.read(tmp_path, {"a"}).numbers("a") == ()
 
 
-def test_of_a_search_nothing_was_declared(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", ["search.json", "study.db", "study.journal", "trials.csv"])
+def test_of_a_search_nothing_was_declared(tmp_path: Path, left: str) -> None:
+    """However it keeps its study, and whether or not it has concluded."""
     write_manifest(tmp_path, commands=["ablate seeds=6"])
-    (tmp_path / "search.json").write_text("{}")
+    (tmp_path / left).write_text("{}")
     assert Designs.read(tmp_path, {"a"}).numbers("a") == ()
 
 

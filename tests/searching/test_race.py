@@ -92,6 +92,40 @@ def test_with_few_seeds_the_mean_difference_is_held_against_the_pooled_spread() 
     assert worse({0: 7.0, 1: math.inf}, best, 0.05) == 0.0  # diverged where the best did not
 
 
+def test_ranks_decide_only_where_they_can_fall_below_the_limit() -> None:
+    """4 pairs that all say the same have p = 0.0625: with a limit of 0.05 the pooled spread decides, as with fewer."""
+    best = dict(enumerate([7.0, 8.0, 7.5, 9.0, 8.2, 7.7]))
+    ratios = (1.2, 1.3, 1.25, 1.4, 1.3, 1.2)
+    mine = {seed: ratios[seed] * value for seed, value in best.items()}
+    four = {seed: mine[seed] for seed in range(4)}
+    d = np.log(ratios[:4])
+    assert worse(four, best, 0.1) == pytest.approx(1 / 2**4)
+    assert worse(four, best, 0.1, limit=0.05) == pytest.approx(stats.norm.sf(d.mean() / (0.1 / 2)))
+    assert worse(four, best, math.nan, limit=0.05) == 1.0
+    assert worse(mine, best, 0.1, limit=0.05) == pytest.approx(1 / 2**6)
+    tied = mine | {seed: best[seed] for seed in range(3)}  # pairs that are equal decide nothing
+    assert worse(tied, best, 0.1) == pytest.approx(stats.norm.sf(np.log([1.4, 1.3, 1.2]).sum() / 6 / (0.1 / 6**0.5)))
+
+
+@pytest.mark.parametrize("limit", [0.1, 0.05, 0.02])
+def test_equal_configurations_are_dropped_at_most_as_often_as_the_limit_says(limit: float) -> None:
+    """After 4 seeds, where the ranks cannot fall below the lower two limits."""
+    rng, repeats = np.random.default_rng(4), 2000
+    dropped = 0
+    for _ in range(repeats):
+        best, mine = (dict(enumerate(np.exp(rng.normal(2, 0.05, 4)))) for _ in range(2))
+        dropped += worse(mine, best, math.sqrt(2) * 0.05, limit=limit) < limit
+    assert stats.binomtest(dropped, repeats, limit, alternative="greater").pvalue > 0.01, dropped
+    assert dropped > repeats * limit / 2
+
+
+def test_a_race_with_a_low_limit_drops_what_is_clearly_worse_after_4_seeds(tmp_path: Path) -> None:
+    evaluator = Noisy(lambda knobs: 5 + float(knobs["x"]), common=0.02, own=0.02)
+    wanted = settings(n_trials=12, storage="memory", race=Race(first=4, p=0.01), seeds=tuple(range(8)))
+    trials = run(space_of("x=range(1,13)"), wanted, evaluator, tmp_path)
+    assert {trial.user_attrs["n"] for trial in trials if trial.user_attrs.get("dropped")} == {4}
+
+
 def test_the_spread_is_the_median_over_races_and_robust_to_one_of_them() -> None:
     rng = np.random.default_rng(0)
     best = dict(enumerate(np.exp(rng.normal(2, 0.1, 8))))

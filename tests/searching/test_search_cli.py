@@ -19,7 +19,9 @@ from ablate.config.choice_files import find_preset
 from ablate.config.metrics import METRICS
 from ablate.config.registry import TASKS
 from ablate.records import results
+from ablate.records.places import is_search
 from ablate.records.reading import RecordError
+from ablate.searching.search import Search
 
 Main = Callable[..., Any]
 SEARCH = (
@@ -382,6 +384,12 @@ def test_a_preset_names_its_sweeper(tmp_path: Path, main: Main, small_arguments:
         (["hydra.sweeper.conditions={lr: {layrs: [1]}}"], r"conditions\.lr .*\blayrs, which is no knob"),
         (["hydra.sweeper.race={frist: 2}"], "race is .*'frist': 2.*; its options are first, p, best or fresh"),
         (["hydra.sweeper.race.frist=2"], "race is .*'frist': 2.*; its options are first, p, best or fresh"),
+        (["hydra.sweeper.race={p: abc}"], "race.p is 'abc'"),
+        (["hydra.sweeper.objective=null"], "objective is None, for which no search looks"),
+        (["hydra.sweeper.sampler={name: tpe, n_startup_trials: abc}"], "n_startup_trials is 'abc'; it must be"),
+        (["hydra.sweeper.pruner={name: median, n_warmup_steps: abc}"], "n_warmup_steps is 'abc'; it must be"),
+        (["hydra.sweeper.params=3"], "hydra.sweeper.params is 3; it must be a table"),
+        (["hydra.sweeper.zipped=3"], "3: a search draws each knob by itself"),
         (["hydra.sweeper.n_trials=2", "hydra.sweeper.n_trials=3"], "n_trials is given twice: 2 and 3; give it once"),
         (["hydra.sweeper.baseline={lr: 0}"], r"lr is 0\.0; .*above 0"),
         (["data.path=/nowhere.txt"], r"/nowhere\.txt"),
@@ -404,6 +412,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert "Traceback" not in done.err
     assert not list(tmp_path.glob("results/wrong/*.db"))
     assert not list(tmp_path.glob("results/wrong/runs/*"))
+    assert "storage=oracle" not in str(arguments) or not (tmp_path / "results").exists()
 
 
 @pytest.mark.full
@@ -425,3 +434,13 @@ def test_another_search_in_the_same_folder_is_refused_and_nothing_is_lost(
         assert "study.db" in done.err
         assert len(done.err.strip().splitlines()) == 1
     assert records(tmp_path / "results" / "kept") == before
+
+
+def test_a_search_whose_study_is_elsewhere_is_one_from_its_beginning(
+    main: Main, small_arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one in a PostgreSQL database that was killed: nothing that is written at its end is there."""
+    searches: list[bool] = []
+    monkeypatch.setattr(Search, "run", lambda self: searches.append(is_search(tmp_path / "results" / "found")))
+    main("-m", *small_arguments, *SEARCH, f"hydra.sweeper.storage=sqlite:///{tmp_path / 'elsewhere.db'}")
+    assert searches == [True]

@@ -134,7 +134,7 @@ def test_jobs_that_are_not_ended_are_said_to_be_at_work(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(over_cluster.Jobs, "wait", stop)
+        patch.setattr(over_cluster.SearchJobs, "wait", stop)
         assert search(*ON_CLUSTER) == 130
     said = capsys.readouterr().err
     assert said.count("the queue is down") == 1

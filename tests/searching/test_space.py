@@ -1,14 +1,19 @@
 """The override grammar as dimensions, conditions, grids, and one line for what means nothing. CPU, 1 s."""
 
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from synthetic import space_of
+from synthetic import Noisy, run, settings, space_of
 
 from ablate.config.errors import ConfigError
+from ablate.searching import samplers
+from ablate.searching import space as space_module
 from ablate.searching.space import Space
 
 
@@ -130,6 +135,63 @@ def test_a_condition_of_a_knob_that_is_fixed_does_not_matter() -> None:
     assert [dimension.name for dimension in space.dimensions] == ["lr", "layers"]
 
 
+TENTHS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+
+
+def test_a_range_has_the_values_that_one_would_type() -> None:
+    """0.3, which is another setting than 0.30000000000000004."""
+    space = space_of("dropout=range(0,0.6,0.1)")
+    [dimension] = space.dimensions
+    assert dimension.listed() == TENTHS
+    assert dimension.ends() == [0.0, 0.5]
+    rng = np.random.default_rng(0)
+    assert {space.draw(rng)["dropout"] for _ in range(100)} == {*TENTHS}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    assert {space.suggest(study.ask())["dropout"] for _ in range(100)} == {*TENTHS}
+
+
+@pytest.mark.parametrize("typed", ["x=interval(0.0,1)", "x=range(0,1.5,0.5)"])
+def test_a_number_of_numpy_is_written_as_any_other(typed: str) -> None:
+    """CMA-ES draws such where it meets the end of an interval."""
+    [dimension] = space_of(typed).dimensions
+    trial: Any = SimpleNamespace(suggest_float=lambda *_, **__: np.float64(0.5))
+    assert dimension.written(dimension.suggest(trial)) == "x=0.5"
+
+
+def test_a_condition_may_rest_on_a_value_of_a_range() -> None:
+    space = space_of("dropout=range(0,0.6,0.1)", "layers=1,2", conditions={"layers": {"dropout": [0.3]}})
+    grid = space.grid()
+    assert grid is not None
+    assert [values["dropout"] for values in grid if "layers" in values] == [0.3, 0.3]
+
+
+@pytest.mark.parametrize("sampler", ["random", "grid", "tpe", "qmc"])
+def test_the_study_has_the_values_that_one_would_type(sampler: str, tmp_path: Path) -> None:
+    evaluator = Noisy(lambda knobs: 5 + float(knobs["x"]))
+    wanted = settings(n_trials=6, seeds=(0,), race=None, sampler=sampler, storage="memory")
+    trials = run(space_of("x=range(0,0.6,0.1)"), wanted, evaluator, tmp_path)
+    assert {trial.params["x"] for trial in trials} == {*TENTHS}
+    assert {overrides for overrides, _ in evaluator.evaluated} == {(f"x={value}",) for value in TENTHS}
+
+
+@pytest.mark.parametrize("sampler", ["random", "grid", "tpe"])
+def test_an_older_study_goes_on_with_the_values_that_one_would_type(
+    sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its values are sums; none of them is trained again."""
+    space, evaluator = space_of("x=range(0,0.6,0.1)"), Noisy(lambda knobs: 5 + float(knobs["x"]))
+    wanted = settings(n_trials=5, seeds=(0,), race=None, sampler=sampler)
+    for module in (space_module, samplers):
+        monkeypatch.setattr(module, "on_grid", lambda value, distribution: value)
+    trials = run(space, wanted, evaluator, tmp_path)
+    monkeypatch.undo()
+    run(space, replace(wanted, n_trials=8), evaluator, tmp_path)
+    values = [float(overrides[0].removeprefix("x=")) for overrides, _ in evaluator.evaluated]
+    assert sorted(round(value, 12) for value in values) == TENTHS
+    assert values[5:] == [round(value, 12) for value in values[5:]]
+    assert any(trial.params["x"] == 0.1 + 0.2 for trial in trials)
+
+
 @pytest.mark.parametrize(
     ("overrides", "conditions", "message"),
     [
@@ -151,6 +213,11 @@ def test_a_condition_of_a_knob_that_is_fixed_does_not_matter() -> None:
         (["lr=1,2", "layers=1,2"], {"lr": {"layers": [3]}}, "wants layers to be 3, but the search tries 1 or 2"),
         (["lr=1,2"], {"lr": [2]}, "conditions.lr is"),
         (["lr=1,2"], {"lrr": {"lr": [1]}}, "conditions.lrr is of a knob that is not searched; .*; did you mean lr"),
+        (["lr=1,2"], ["lr"], "conditions is .*'lr'.*; write {KNOB: {OTHER: .VALUES.}}, such as"),
+        (["lr=1,2"], "lr", "conditions is 'lr'; write"),
+        (["lr=1,2"], {1: {"lr": [1]}}, "conditions.1 is of a knob that is not searched"),
+        (["lr=1,2"], {"lr": {1: [1]}}, "conditions.lr rests on 1, which is no knob"),
+        (["lr=1,2", "x=interval(0,1)"], {"lr": {"x": []}}, "conditions.lr is {'x': ..}; write"),
         (["a=1,2", "b=1,2"], {"a": {"b": [1]}, "b": {"a": [1]}}, "a or b depend on each other in a circle"),
     ],
 )

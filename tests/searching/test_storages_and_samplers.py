@@ -14,7 +14,8 @@ from synthetic import BOWL, LINE, Noisy, counted, line, run, searching, settings
 
 from ablate.analysis.study import stored_search
 from ablate.config.errors import ConfigError, UserError
-from ablate.searching import storage
+from ablate.searching import samplers, storage
+from ablate.searching.jobs import directed
 from ablate.searching.progress import Counts
 from ablate.searching.samplers import (
     PRUNERS,
@@ -25,7 +26,7 @@ from ablate.searching.samplers import (
     make_sampler,
     sampler_seed,
 )
-from ablate.searching.settings import Objective, named, objectives, race_of
+from ablate.searching.settings import Objective, named, objectives, race_of, whole
 from ablate.searching.storage import Connection, check_same, first_line, location
 
 
@@ -123,6 +124,14 @@ def test_the_seed_of_a_sampler_depends_on_where_it_goes_on() -> None:
     assert sampler_seed("qmc", 5, trials=9, alone=False, worker="a") == 5  # counts its points in the study
 
 
+def sampled(name: str, **options: Any) -> Any:
+    return make_sampler(name, options, 0, LINE, False)
+
+
+def pruned(name: str, **options: Any) -> Any:
+    return make_pruner(name, options, 10, False)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -141,6 +150,33 @@ def test_the_seed_of_a_sampler_depends_on_where_it_goes_on() -> None:
         (lambda: race_of({"frist": 2}), "its options are first, p, best or fresh"),
         (lambda: race_of({"first": 0}), "race.first is 0; .*1 or more"),
         (lambda: race_of({"p": 0.7}), "race.p is 0.7"),
+        (lambda: race_of({"p": "abc"}), "race.p is 'abc'"),
+        (lambda: race_of({"p": None}), "race.p is None"),
+        (lambda: race_of({"p": False}), "race.p is False"),
+        (lambda: race_of({"first": True}), "race.first is True; it must be a whole number, 1 or more"),
+        (lambda: race_of({"fresh": True}), "race.fresh is True; it must be a whole number, 1 or more"),
+        (lambda: objectives(None), "objective is None, for which no search looks; choose"),
+        (lambda: objectives(3), "objective is 3, for which no search looks; choose"),
+        (lambda: objectives({"a": 1}), "objective is {'a': 1}, for which no search looks; choose"),
+        (lambda: directed(3), "direction is 3; choose minimize or maximize"),
+        (lambda: whole(True, "seed", 0), "seed is True; it must be a whole number, 0 or more"),
+        (lambda: sampled("tpe", n_startup_trials="abc"), "n_startup_trials is 'abc'; it must be a whole number, 0 or"),
+        (lambda: sampled("tpe", n_startup_trials=True), "n_startup_trials is True; it must be a whole number"),
+        (lambda: sampled("tpe", n_startup_trials=None), "n_startup_trials is None; it must be a whole number"),
+        (lambda: sampled("tpe", n_ei_candidates=0), "n_ei_candidates is 0; it must be a whole number, 1 or more"),
+        (lambda: sampled("tpe", multivariate=1), "multivariate is 1; it must be true or false, or null"),
+        (lambda: sampled("tpe", seed="abc"), "seed is 'abc'; it must be a whole number, 0 or more, or null"),
+        (lambda: sampled("tpe", gamma=3), "tpe has no option 'gamma'"),
+        (lambda: sampled("nsga2", crossover_prob="abc"), "crossover_prob is 'abc'; it must be a number, 0 or more"),
+        (lambda: sampled("tpe", prior_weight=math.inf), "prior_weight is inf; it must be a number, 0 or more"),
+        (lambda: sampled("cmaes", x0={"x": "abc"}), "x0 is {'x': 'abc'}; it must have a number for x"),
+        (lambda: sampled("cmaes", x0={"y": 1}), "x0 is {'y': 1}; it must have a number for x"),
+        (lambda: pruned("hyperband", max_resource=0), "max_resource is 0; it must be a text, or a whole number, 1"),
+        (lambda: sampled("grid", search_space={}), "grid has no option 'search_space'"),
+        (lambda: pruned("median", n_warmup_steps="abc"), "n_warmup_steps is 'abc'; it must be a whole number, 0 or"),
+        (lambda: pruned("percentile", percentile="abc"), "percentile is 'abc'; it must be a number"),
+        (lambda: pruned("hyperband", reduction_factor=1), "reduction_factor is 1; it must be a whole number, 2 or"),
+        (lambda: pruned("halving", min_resource=1.5), "min_resource is 1.5; it must be a text, or a whole number, 1"),
         (lambda: named(3, "sampler"), "sampler is 3; write a name"),
         (lambda: location("postgres", Path("x")), "write sqlite, journal, or a URL such as postgresql://"),
     ],
@@ -158,6 +194,24 @@ def test_every_name_makes_what_it_says() -> None:
     conditional = space_of("a=1,2", "b=1,2", conditions={"b": {"a": [1]}})
     tpe = make_sampler("tpe", {"n_startup_trials": 3}, 1, conditional, False)
     assert isinstance(tpe, optuna.samplers.TPESampler)
+
+
+def test_an_option_that_is_given_replaces_the_default_of_its_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: dict[str, dict[str, Any]] = {}
+    monkeypatch.setattr(samplers, "_make", lambda kind, name, options, what: made.update({name: options}))
+    conditional = space_of("a=1,2", "b=1,2", conditions={"b": {"a": [1]}})
+    make_sampler("tpe", {}, 7, conditional, False)
+    make_sampler("grid", {"seed": 3}, 7, conditional, False)
+    make_sampler("qmc", {}, 7, conditional, False)
+    assert made == {
+        "tpe": {"seed": 7, "group": True},
+        "grid": {"seed": 3, "search_space": {"a": [1, 2], "b": [1, 2]}},
+        "qmc": {"seed": 7, "scramble": True, "warn_independent_sampling": False},
+    }
+    make_sampler("tpe", {"group": False}, 7, conditional, False)
+    make_sampler("qmc", {"scramble": False, "warn_independent_sampling": True}, 7, conditional, False)
+    assert made["tpe"] == {"seed": 7, "group": False}
+    assert made["qmc"] == {"seed": 7, "scramble": False, "warn_independent_sampling": True}
 
 
 def test_a_url_is_shown_without_its_password() -> None:

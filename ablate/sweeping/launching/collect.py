@@ -8,8 +8,9 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.markup import escape
 
@@ -49,70 +50,146 @@ class JobLost(UserError):
     """A job that ended without having done what it was given."""
 
 
-class Following:
-    """The jobs of a sweep, from their submission until their runs are on disk or known to be lost."""
+class Teller(Protocol):
+    """What hears of jobs."""
 
-    def __init__(self, plan: Plan, names: Mapping[str, str], progress: Progress, summary: "Summary") -> None:
-        self.plan, self.names, self.progress, self.summary = plan, names, progress, summary
-        self.owner = {run.run_id: (setting, run) for setting in plan.settings for run in setting.missing}
+    def say(self, text: str) -> None: ...
+
+    def warn(self, line: str) -> None: ...
+
+
+class Follower:
+    """Jobs that work for a folder, until they have ended; `closed` says what becomes of what one leaves.
+
+    The first looks are at those that were submitted before: of how long they have been silent nothing is known but by
+    their clocks, and nothing is deleted before what is missing is submitted, which the cluster may refuse.
+    """
+
+    def __init__(self, folder: Path, progress: Teller) -> None:
+        self.folder, self.progress = folder, progress
         self.jobs: list[Followed] = []
         self.lost: list[Batch] = []
+        for batch in batches(folder):
+            self.add(batch)
+        self.look_at_all(first=True)
+        see_off(self.jobs, partial(self.look_at_all, first=True), progress.say)
+
+    def add(self, batch: Batch, queue: Queue | None = None) -> None:
+        self.jobs += [Followed(batch, job, self.owed(batch, job), queue) for job in range(batch.jobs)]
+
+    def owed(self, batch: Batch, job: int) -> dict[str, int | None]:
+        """The runs that a job is to bring to disk; with when a record of it was written that is to be replaced."""
+        return {}
+
+    def heard(self, one: Followed, first: bool) -> None:
+        """A job has been looked at."""
+
+    def is_over(self, one: Followed, how: str, first: bool) -> bool:
+        """Whether a job that has ended is waited for no more."""
+        return True
+
+    def closed(self, one: Followed, how: str, first: bool) -> None:
+        """A job has ended, and is followed no more."""
+        raise NotImplementedError
+
+    def looked(self) -> None:
+        """All jobs that are waited for have been looked at."""
+
+    @property
+    def keeps_logs(self) -> bool:
+        """Whether the logs of jobs that were lost before are kept, too."""
+        return False
+
+    def look(self) -> None:
+        """Once at everything: what is on disk, what the jobs say, what the cluster says of those that say nothing."""
+        self.look_at_all()
+        self.clear()
+
+    def look_at_all(self, first: bool = False) -> None:
+        known: dict[Path, Mapping[str, str] | None] = {}
+        for one in list(self.jobs):
+            if one.batch.path not in known:  # before it is read what the job says, which then is the later word
+                known[one.batch.path] = known_states(one.batch, one.queue)
+            if (line := one.look()) is not None:
+                self.progress.warn(line)
+            self.heard(one, first)
+            how = one.fate(known[one.batch.path], one.state.silent_s if first else None)
+            if how in IN_QUEUE:
+                one.ended = None
+                continue
+            one.ended = time.monotonic() if one.ended is None else one.ended
+            if self.is_over(one, how, first):
+                self.jobs.remove(one)
+                self.closed(one, how, first)
+
+    def clear(self) -> None:
+        """Delete what is collected."""
+        clear(self.folder, self.jobs, self.lost, keep_logs=self.keeps_logs)
+
+    def wait(self) -> None:
+        """Until nothing is to be waited for."""
+        waiting = Waiting(self.progress.say)
+        while self.jobs:
+            began = time.monotonic()
+            self.look()
+            waiting.tell(self.jobs)
+            self.looked()
+            if self.jobs:
+                time.sleep(pause_after(time.monotonic() - began))
+
+    def cancel(self) -> None:
+        """End the jobs that this program has submitted, and wait until they have saved their checkpoints."""
+        cancel(self.jobs, self.look, self.progress.warn)
+        for one in [one for one in self.jobs if one.queue is not None]:
+            self.jobs.remove(one)
+        self.clear()
+
+
+class Following(Follower):
+    """The jobs of a sweep, from their submission until their runs are on disk or known to be lost."""
+
+    progress: Progress
+
+    def __init__(self, plan: Plan, names: Mapping[str, str], progress: Progress, summary: "Summary") -> None:
+        self.plan, self.names, self.summary = plan, names, summary
+        self.owner = {run.run_id: (setting, run) for setting in plan.settings for run in setting.missing}
         self.warned: set[str] = set()
         self.came: set[str] = set()
         """The runs that jobs have brought to disk."""
-        for batch in batches(plan.folder):
-            self.add(batch)
-        self._drop_ended()
-        see_off(self.jobs, self._drop_ended, progress.say)
+        self.there: set[str] = set()
+        """The runs that are on disk."""
+        super().__init__(plan.folder, progress)
 
-    def add(self, batch: Batch, queue: Queue | None = None) -> None:
-        for job in range(batch.jobs):
-            runs = {run["run_id"]: run["old"] for run in runs_of_order(batch, job)}
-            self.jobs.append(Followed(batch, job, runs, queue))
+    def owed(self, batch: Batch, job: int) -> dict[str, int | None]:
+        return {run["run_id"]: run["old"] for run in runs_of_order(batch, job)}
+
+    @property
+    def keeps_logs(self) -> bool:
+        return bool(self.summary.failures)
 
     @property
     def in_flight(self) -> set[str]:
         return {run_id for one in self.jobs for run_id in one.runs}
 
-    def _drop_ended(self) -> None:
-        """Of jobs submitted before: those that have ended are collected; what they leave undone is to be done again."""
-        there = {path.stem for path in entries(runs_dir(self.plan.folder))}
-        known = {one.batch.path: known_states(one.batch) for one in self.jobs}
-        for one in list(self.jobs):
-            one.look()
-            self._count(one, there)
-            how = one.fate(known[one.batch.path], one.state.silent_s)
-            if how in IN_QUEUE:
-                one.ended = None
-                continue
-            one.ended = time.monotonic() if one.ended is None else one.ended
-            owes = bool(one.runs) and not one.state.failures
-            if owes and one.state.silent_s < LATE_S and time.monotonic() - one.ended < LATE_S:
-                continue  # its last records may not be seen here yet
-            self.jobs.remove(one)
-            if owes and how != DONE:
-                self.progress.warn(one.why(how))
-                self.lost.append(one.batch)
+    def look_at_all(self, first: bool = False) -> None:
+        self.there = {path.stem for path in entries(runs_dir(self.plan.folder))}
+        super().look_at_all(first)
 
-    def look(self) -> None:
-        """Once at everything: what is on disk, what the jobs say, what the cluster says of those that say nothing."""
-        there = {path.stem for path in entries(runs_dir(self.plan.folder))}
-        known: dict[Path, Mapping[str, str] | None] = {}
-        for one in list(self.jobs):
-            if (line := one.look()) is not None:
-                self.progress.warn(line)
+    def heard(self, one: Followed, first: bool) -> None:
+        if not first:
             self._tell(one)
-            self._count(one, there)
-            if one.batch.path not in known:
-                known[one.batch.path] = known_states(one.batch, one.queue)
-            how = one.fate(known[one.batch.path])
-            if how in IN_QUEUE:
-                one.ended = None
-                continue
-            one.ended = time.monotonic() if one.ended is None else one.ended
-            if (how == DONE and not self._expected(one)) or time.monotonic() - one.ended > LATE_S:
-                self._close(one, how)
-        self.clear()
+        self._count(one)
+
+    def is_over(self, one: Followed, how: str, first: bool) -> bool:
+        """Not while its last records may not be seen here yet."""
+        assert one.ended is not None
+        ended_s = time.monotonic() - one.ended
+        if first:
+            return not self._owes(one) or one.state.silent_s >= LATE_S or ended_s >= LATE_S
+        return (how == DONE and not self._expected(one)) or ended_s > LATE_S
+
+    def _owes(self, one: Followed) -> bool:
+        return bool(one.runs) and not one.state.failures
 
     def _expected(self, one: Followed) -> bool:
         """Whether a job that is done still owes a record of a setting of which it does not say that it has failed."""
@@ -138,12 +215,12 @@ class Following:
                 said = program["perplexity"]  # None where it was not finite, for which JSON has no word
                 self.progress.epoch(task, name, program["epoch"], math.nan if said is None else said)
 
-    def _count(self, one: Followed, there: set[str]) -> None:
+    def _count(self, one: Followed) -> None:
         """What has come to be on disk of a job."""
         came = [
             run_id
             for run_id, old in one.runs.items()
-            if run_id in there and (old is None or written_at(self.plan.folder, run_id) != old)
+            if run_id in self.there and (old is None or written_at(self.plan.folder, run_id) != old)
         ]
         known = []
         self.came.update(came)
@@ -169,9 +246,15 @@ class Following:
         runs: list[Run] = [run for _, run in pairs]
         return Task(settings, runs, settings[0].corpus)
 
-    def _close(self, one: Followed, how: str) -> None:
-        """A job has ended; what it leaves undone has failed, once per setting."""
-        self.jobs.remove(one)
+    def closed(self, one: Followed, how: str, first: bool) -> None:
+        """What a job leaves undone has failed, once per setting; of those submitted before it is to be done again."""
+        if not first:
+            self._fail_undone(one, how)
+        elif self._owes(one) and how != DONE:
+            self.progress.warn(one.why(how))
+            self.lost.append(one.batch)
+
+    def _fail_undone(self, one: Followed, how: str) -> None:
         owed = [self.owner[run_id] for run_id in one.runs if run_id in self.owner]
         failed = {name for name, _ in one.state.failures}
         settings = {setting.setting_id: setting for setting, _ in owed if self.names[setting.setting_id] not in failed}
@@ -188,27 +271,6 @@ class Following:
                 self.progress.failed(name, why)
         if settings or (how != DONE and one.state.ended is not None):
             self.lost.append(one.batch)
-
-    def clear(self) -> None:
-        """Delete what is collected: not before what is missing is submitted, which the cluster may refuse."""
-        clear(self.plan.folder, self.jobs, self.lost, keep_logs=bool(self.summary.failures))
-
-    def wait(self) -> None:
-        """Until nothing is to be waited for."""
-        waiting = Waiting(self.progress.say)
-        while self.jobs:
-            began = time.monotonic()
-            self.look()
-            waiting.tell(self.jobs)
-            if self.jobs:
-                time.sleep(pause_after(time.monotonic() - began))
-
-    def cancel(self) -> None:
-        """End the jobs that this program has submitted, and wait until they have saved their checkpoints."""
-        cancel(self.jobs, self.look, self.progress.warn)
-        for one in [one for one in self.jobs if one.queue is not None]:
-            self.jobs.remove(one)
-        self.clear()
 
 
 def pause_after(look_s: float) -> float:
@@ -316,7 +378,7 @@ def submit(orders: Sequence[Mapping[str, Any]], queue: Queue, options: Options, 
     following.add(batch, queue)
     runs = sum(len(setting["runs"]) for order in orders for setting in order["settings"])
     what = counted(runs, "run") if runs else "the speed lane"
-    following.progress.say(f"{queue.name}: {counted(len(orders), 'job')} for {what}: {span(batch.ids or ())}")
+    following.progress.say(f"{queue.name}: {counted(len(orders), 'job')} for {what}: {batch.span}")
 
 
 def hand_over(
@@ -340,8 +402,3 @@ def hand_over(
         raise
     batch.write()
     return batch
-
-
-def span(ids: Sequence[str]) -> str:
-    """`12_0 … 12_7`"""
-    return ids[0] if len(ids) == 1 else f"{ids[0]} … {ids[-1]}"
