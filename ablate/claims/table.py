@@ -30,8 +30,8 @@ def verdicts_table(verdicts: Sequence[Verdict], title: str) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title_justify="left")
     table.title_style = table.header_style = "bold"
     table.add_column("verdict", no_wrap=True)
-    table.add_column("claim", ratio=3, min_width=20)
-    table.add_column("effect", ratio=2, min_width=16)
+    table.add_column("claim", ratio=3, min_width=17)
+    table.add_column("effect", ratio=2, min_width=14)
     for name in ("n", "p", "ranks", "needed"):
         table.add_column(name, justify="right", no_wrap=True)
     for verdict in verdicts:

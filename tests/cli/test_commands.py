@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -305,7 +306,8 @@ def test_report_and_status_as_json(main: CLI, trained: Path) -> None:
         (model, width, lr, 2) for model in ("rnn", "gru") for width, lr in ((4, 1.0), (8, 0.5))
     ]
     assert isinstance(report["claims"], list)
-    several = json.loads(main("report", str(trained), str(trained), "--json", "--out", "both").out)
+    copied = shutil.copytree(trained, trained.parent.parent / "elsewhere" / "copied")
+    several = json.loads(main("report", str(trained), str(copied), "--json", "--out", "both").out)
     assert (len(several["reports"]), several["page"]) == (2, "both/report.html")
     done = main("report", str(trained), "nowhere", "--json")
     assert (done.status, json.loads(done.out)["page"]) == (2, None)
