@@ -60,7 +60,8 @@ def pairwise_ratios(samples: Samples, pairs: Pairs, level: float = 0.95) -> Comp
 def pairwise_differences(samples: Samples, pairs: Pairs, level: float = 0.95) -> Comparisons:
     """`differences.difference` of every pair."""
     values = _Values.of(samples, pairs, np.asarray)
-    return _compared(values, values.may_be_identical(), lambda a, b: difference(a, b, level), DifferenceTest, level)
+    nowhere = np.zeros(len(pairs), bool)
+    return _compared(values, nowhere, lambda a, b: difference(a, b, level), DifferenceTest, level)
 
 
 def pairwise_improvements(samples: Samples, pairs: Pairs, better: str = "lower") -> np.ndarray:
