@@ -183,8 +183,8 @@ def test_the_time_limit(slurm: Slurm, run: Run) -> None:
     assert run("model=gru", "seeds=2", "engine=cohort", "epochs=200000", *ON_SLURM[:2], *limits, "--detach") == 0
     until(lambda: any(one.stopped and "queued again" in one.stopped for one in states(folder)), 240)
     until(lambda: slurm.jobs() and "RUNNING" not in slurm.jobs().values())
-    slurm.start_now()
-    until(lambda: training(folder, 2) and not states(folder)[0].stopped)
+    # It is leaving for some seconds, in which SLURM forgets when it was told to start.
+    until(lambda: slurm.works_again() and training(folder, 2) and not states(folder)[0].stopped)
     assert len(list((folder / "checkpoints").glob("*.pt"))) == 2
     slurm.ask("scancel", *slurm.jobs())
 
@@ -197,7 +197,7 @@ def test_a_preempted_job_is_queued_again_and_goes_on(slurm: Slurm, run: Run) -> 
     slurm.ask("sbatch", "-p", "high", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 5")
     until(lambda: "high" in slurm.ask("squeue", "-h", "-t", "R", "-o", "%P"))
     until(lambda: "high" not in slurm.ask("squeue", "-h", "-o", "%P"))
-    slurm.start_now()
+    until(slurm.works_again)
     assert run(*LONG, *ON_SLURM) == 0
     assert len(outcomes(folder)) == 4
     assert any(resumed(folder))
