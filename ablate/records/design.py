@@ -62,14 +62,14 @@ class Designs:
     def joined(self, other: "Designs") -> "Designs":
         """Those of two sweeps that are read as one: what both hold was extended from the one to the other."""
         histories = {
-            name: merged([of.get(name, ()) for of in (self.of_setting, other.of_setting)])
+            name: one_history([of.get(name, ()) for of in (self.of_setting, other.of_setting)])
             for name in {**self.of_setting, **other.of_setting}
         }
-        commands = merged([undated(self.by_commands), undated(other.by_commands)])
+        commands = one_history([undated(self.by_commands), undated(other.by_commands)])
         return Designs(histories, tuple(seeds for seeds, _ in commands), {**self.excluded, **other.excluded})
 
 
-def merged(histories: Iterable[Declared]) -> Declared:
+def one_history(histories: Iterable[Declared]) -> Declared:
     """The one history of a setting of which there are several: what was asked for in the order of time, of unknown
     times first and the fewest seeds first, as far as it was more than before."""
     history: Declared = ()

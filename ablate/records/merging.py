@@ -10,7 +10,7 @@ from ablate.records import results, weights
 from ablate.records import timings as stored_timings
 from ablate.records.compaction import compact
 from ablate.records.curves import curve_csv
-from ablate.records.design import Declared, as_manifest, merged, of_manifest
+from ablate.records.design import Declared, as_manifest, of_manifest, one_history
 from ablate.records.exclusion import exclusions, write_exclusions
 from ablate.records.failures import failures
 from ablate.records.files import (
@@ -209,7 +209,7 @@ def _manifest(folders: Sequence[Path]) -> dict[str, Any]:
         )
         files = {**one.get("plugins", {}), **found.get("plugins", {})}
         more = of_manifest(one)
-        designs = {name: merged([designs.get(name, ()), more.get(name, ())]) for name in {**more, **designs}}
+        designs = {name: one_history([designs.get(name, ()), more.get(name, ())]) for name in {**more, **designs}}
         found = one | {name: value for name, value in found.items() if value is not None} | {"commands": commands}
         found |= {"knobs": knobs} if knobs else {}
         found |= {"planned": planned} if planned else {}

@@ -153,14 +153,14 @@ def _designs(plan: Plan, manifest: Mapping[str, Any], earlier: Sequence[int]) ->
             continue
         there = len(setting.runs) - len(setting.missing)
         found = [known.pop(name) for name in {setting.setting_id, *setting.former_ids} & known.keys()]
-        before = design.merged(found)
+        before = design.one_history(found)
         if not before and there:
             sources = [run.reused_from for run in setting.runs if run.reused_from]
             for source in sources:
                 if source not in elsewhere:
                     elsewhere[source] = design.Designs.read(source, {setting.setting_id})
             numbers = [elsewhere[source].numbers(setting.setting_id) for source in sources] or [tuple(earlier)]
-            before = design.merged(map(design.undated, numbers))
+            before = design.one_history(map(design.undated, numbers))
         seen = there > 0 or bool(before and setting.changed)
         known[setting.setting_id] = design.declare(before, len(setting.runs), there, seen, now)
     return known
