@@ -71,6 +71,17 @@ def browse(*arguments: str, folder: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True, env=environment).stdout
 
 
+def title_of(body: str, content: str, folder: Path) -> Any:
+    """The title, as JSON, that a page gets; its `body` has places for a content and for the script of our pages."""
+    page = folder / "page.html"
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    page.write_text(f'<!DOCTYPE html><meta charset="utf-8">{body % (content, script)}', encoding="utf-8")
+    dom = browse("--virtual-time-budget=2000", "--dump-dom", page.as_uri(), folder=folder)
+    title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)
+    assert title, dom
+    return json.loads(html.unescape(title[1]))
+
+
 def measured(report: Path, folder: Path, width: int, dark: bool = False, script: str = MEASURE) -> dict[str, Any]:
     """What a script finds in a copy of the page, at a screen of this width.
 
@@ -299,13 +310,7 @@ def test_runs_that_lie_decades_apart(values: list[list[float | None]], tmp_path:
         "knobs": [], "settings": [[], []], "seeds": [0, 1, 2], "metrics": [metric], "values": [values],
         "diverged": [[], []], "quantiles": quantiles, "note": "",
     }  # fmt: skip
-    page = tmp_path / "page.html"
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    page.write_text(f'<!DOCTYPE html><meta charset="utf-8">{EXTREMES % (json.dumps(data), script)}', encoding="utf-8")
-    dom = browse("--virtual-time-budget=2000", "--dump-dom", page.as_uri(), folder=tmp_path)
-    title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)
-    assert title, dom
-    means, ticks = json.loads(html.unescape(title[1]))
+    means, ticks = title_of(EXTREMES, json.dumps(data), tmp_path)
     expected = []
     for own in values:
         logs = np.log([value for value in own if value is not None])
@@ -346,14 +351,8 @@ document.title = JSON.stringify([upwards, cells()]);
 )
 def test_sorted_by_what_a_cell_means(cells: list[str], tmp_path: Path) -> None:
     shuffled = ["\N{EN DASH}", *cells[1::2], *cells[::2]]
-    page = tmp_path / "table.html"
     rows = "".join(f"<tr><td>{cell}</td></tr>" for cell in shuffled)
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    page.write_text(f'<!DOCTYPE html><meta charset="utf-8">{SORT % (rows, script)}', encoding="utf-8")
-    dom = browse("--virtual-time-budget=2000", "--dump-dom", page.as_uri(), folder=tmp_path)
-    title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)
-    assert title, dom
-    upwards, downwards = json.loads(html.unescape(title[1]))
+    upwards, downwards = title_of(SORT, rows, tmp_path)
     assert upwards == [*cells, "\N{EN DASH}"]
     assert downwards == [*reversed(cells), "\N{EN DASH}"]
 
