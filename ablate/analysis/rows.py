@@ -24,7 +24,7 @@ COUNTS = ("parameters", "updates_per_epoch", "tokens_per_epoch", "train_tokens")
 """What is counted of every network."""
 
 
-class Setting:
+class SettingKnobs:
     """What all runs of a setting have in common."""
 
     def __init__(self, knobs: Mapping[str, Any]) -> None:
@@ -47,7 +47,7 @@ class Kinds:
     """Of what kind runs are, whose settings are each made once."""
 
     def __init__(self) -> None:
-        self._settings: dict[bytes, Setting] = {}
+        self._settings: dict[bytes, SettingKnobs] = {}
         self._alike: dict[int, Kind] = {}  # by the first record, which the kind keeps, so that no other has its number
 
     def of(self, record: Mapping[str, Any]) -> "Kind":
@@ -58,13 +58,13 @@ class Kinds:
             self._alike[id(record.first)] = Kind(record.first, self)
         return self._alike[id(record.first)]
 
-    def setting(self, record: Mapping[str, Any]) -> Setting:
+    def setting(self, record: Mapping[str, Any]) -> SettingKnobs:
         """That of a run. Raises KeyError or TypeError for a record that is not whole."""
         # what tells 1 from 1.0, as equality does not, and costs a third of their texts
         shared = marshal.dumps((record["config"] | {"seed": None}, record["corpus"]), 2)
         if shared not in self._settings:
             TASKS.recall(record)  # what it measures decides the names of its knobs
-            self._settings[shared] = Setting(knob_values(record["config"], record["corpus"]))
+            self._settings[shared] = SettingKnobs(knob_values(record["config"], record["corpus"]))
         return self._settings[shared]
 
 
@@ -78,7 +78,7 @@ class Kind:
         """`ablate.records.record.outdated`, of all of them."""
 
     @cached_property
-    def setting(self) -> Setting:
+    def setting(self) -> SettingKnobs:
         """Raises KeyError or TypeError for a record that is not whole."""
         return self._kinds.setting(self._first)
 
@@ -114,7 +114,7 @@ class Kind:
 class Row(NamedTuple):
     """The columns of a run: those of its setting, others that it has in common with further runs, and its own."""
 
-    setting: Setting
+    setting: SettingKnobs
     common: Mapping[str, Any]
     own: Mapping[str, Any]
 

@@ -223,7 +223,7 @@ class Registry(Generic[T]):
 CELLS: Registry[Any] = Registry("cell")
 """Of `ablate.cells.cell.Cell`."""
 TASKS: Registry[Any] = Registry("task")
-"""Of `ablate.tasks.facts.Task`."""
+"""Of `ablate.tasks.facts.TaskFacts`."""
 DATASETS: Registry[Any] = Registry("data set")
 """Of `ablate.data.sets.DataSet`."""
 OPTIMIZERS: Registry[Any] = Registry("optimizer")

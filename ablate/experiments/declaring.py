@@ -17,7 +17,7 @@ from ablate.config.errors import ConfigError, listing
 from ablate.config.metrics import METRICS, Metric
 from ablate.config.registry import DATASETS, ORIGIN, TASKS, Knob
 from ablate.data.sets import DataSet
-from ablate.tasks.facts import NO_NETWORK, HeldOut, Task, Words
+from ablate.tasks.facts import NO_NETWORK, HeldOut, TaskFacts, Words
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -36,7 +36,7 @@ SCALARS = (bool, int, float, str)
 
 
 @dataclass(frozen=True)
-class Experiment(Task):
+class Experiment(TaskFacts):
     """The facts of a task that is a function of a person's own."""
 
     function: Callable[..., Any] | None = None

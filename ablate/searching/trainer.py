@@ -37,7 +37,7 @@ from ablate.sweeping.launch import take_over
 from ablate.sweeping.manifest import write_manifest
 from ablate.sweeping.plan import Plan, Setting, Texts, make_plan, write_failure
 from ablate.sweeping.programs import drop_older
-from ablate.sweeping.schedule import Task
+from ablate.sweeping.schedule import RunGroup
 from ablate.sweeping.summary import Summary
 from ablate.timing.machine import quality_jobs
 from ablate.training.checkpoints import Checkpoints
@@ -79,7 +79,7 @@ class Trainer:
         self.owner: dict[str, int] = {}  # run → ticket
         self.free_of_charge: dict[int, bool] = {}  # ticket → whether every run was there before
         self.abandoned: set[int] = set()
-        self.futures: dict[Future[None], Task] = {}
+        self.futures: dict[Future[None], RunGroup] = {}
         self.signs = Signs()
         self.readings: SimpleQueue[Reading] = SimpleQueue()
         self.ready: list[Event] = []
@@ -222,14 +222,14 @@ class Trainer:
             for setting in self.pending.values():
                 setting.missing = [run for run in setting.missing if run.run_id not in chosen]
             too_many = self.too_many.get(cohort_key(group.config, group.corpus.sha256), ())
-            self._begin(Task(group.settings, runs, group.corpus, choice, group.begun_with, too_many=too_many))
+            self._begin(RunGroup(group.settings, runs, group.corpus, choice, group.begun_with, too_many=too_many))
 
-    def _begin(self, task: Task) -> None:
-        future = self.pool.submit(within_memory, partial(self._train, task), resolve_device(task.config.device))
-        self.futures[future] = task
+    def _begin(self, program: RunGroup) -> None:
+        future = self.pool.submit(within_memory, partial(self._train, program), resolve_device(program.config.device))
+        self.futures[future] = program
         future.add_done_callback(lambda _: self.news.set())
 
-    def _together(self, group: Task, idle: int) -> int:
+    def _together(self, group: RunGroup, idle: int) -> int:
         """How many of a group's runs make one program: what fits the cache, a share for each idle worker."""
         config, device = group.config, resolve_device(group.config.device)
         if not config.task.thing.has_network or not group.extent.same_count_every_epoch:
@@ -242,7 +242,7 @@ class Trainer:
             self.fits[shape] = schedule.runs_that_fit(config, group.extent.sizes, device, self.side_by_side)
         return max(1, min(size, self.fits[shape]))
 
-    def _choice(self, group: Task, replicas: int) -> Choice:
+    def _choice(self, group: RunGroup, replicas: int) -> Choice:
         """The engine of a group. engine=auto is timed once for each shape, while all programs rest, and then kept."""
         config, device = group.config, resolve_device(group.config.device)
         candidates = engines_for(config)
@@ -264,7 +264,7 @@ class Trainer:
         try:
             with self.turn:
                 self.halted = True
-                while self.resting < sum(not future.done() for future, task in self._not_stuck()):
+                while self.resting < sum(not future.done() for future, program in self._not_stuck()):
                     self.turn.wait(REST_S)
             yield
         finally:
@@ -272,9 +272,9 @@ class Trainer:
                 self.halted = False
                 self.turn.notify_all()
 
-    def _not_stuck(self) -> list[tuple[Future[None], Task]]:
+    def _not_stuck(self) -> list[tuple[Future[None], RunGroup]]:
         self.signs.look(list(self.futures.values()))
-        return [(future, task) for future, task in self.futures.items() if not self.signs.stuck(task)]
+        return [(future, program) for future, program in self.futures.items() if not self.signs.stuck(program)]
 
     def _look_for_hung(self) -> None:
         """End programs that give no sign; a thread that even so does not end is left behind, and new ones begun."""
@@ -286,16 +286,16 @@ class Trainer:
         for future in stuck:
             self._ended_hung(self.futures.pop(future))
 
-    def _ended_hung(self, task: Task) -> None:
+    def _ended_hung(self, program: RunGroup) -> None:
         """Begin it again, once, for those who still want it."""
-        error = Hung(task)
-        wanted = [run for run in task.runs if self.owner[run.run_id] not in self.abandoned]
-        if task.hung >= MOST_HUNG:
+        error = Hung(program)
+        wanted = [run for run in program.runs if self.owner[run.run_id] not in self.abandoned]
+        if program.hung >= MOST_HUNG:
             for ticket in {self.owner[run.run_id] for run in wanted}:
                 self._fail(ticket, error)
         elif wanted:
             self.warn(f"trial {self.owner[wanted[0].run_id]}: {error}; it is begun again, from its last checkpoint")
-            self._begin(replace(task, runs=wanted, hung=task.hung + 1))
+            self._begin(replace(program, runs=wanted, hung=program.hung + 1))
 
     def _rest(self) -> None:
         """In a worker: stand still while an engine is timed."""
@@ -306,16 +306,16 @@ class Trainer:
                 self.turn.wait_for(lambda: not self.halted)
                 self.resting -= 1
 
-    def _train(self, task: Task) -> None:
+    def _train(self, program: RunGroup) -> None:
         """In a worker: train one program's runs, and tell of each epoch that is measured."""
-        with self.signs.of(task, here=True) as hung:
-            self._train_together(task, hung)
+        with self.signs.of(program, here=True) as hung:
+            self._train_together(program, hung)
 
-    def _train_together(self, task: Task, hung: Callable[[], bool]) -> None:
-        config, choice = task.config, task.choice
+    def _train_together(self, program: RunGroup, hung: Callable[[], bool]) -> None:
+        config, choice = program.config, program.choice
         assert choice is not None
         prepare_thread(resolve_device(config.device))
-        together = [task.runs] if choice.engine == "cohort" else [[run] for run in task.runs]
+        together = [program.runs] if choice.engine == "cohort" else [[run] for run in program.runs]
         for runs in together:
             if self._given_up([run.run_id for run in runs]):
                 continue
@@ -324,19 +324,19 @@ class Trainer:
                 checkpoints.remove()
             records = train_together(  # what was given up for good leaves no checkpoint
                 [run.config for run in runs],
-                task.corpus,
+                program.corpus,
                 choice,
                 checkpoints=checkpoints,
-                stop=partial(self._ends, task, [run.run_id for run in runs], hung),
+                stop=partial(self._ends, program, [run.run_id for run in runs], hung),
                 resumes=self.stop.is_set,
-                watch=partial(self._watch, task, {id(run.config): self.owner[run.run_id] for run in runs}),
+                watch=partial(self._watch, program, {id(run.config): self.owner[run.run_id] for run in runs}),
                 keep=partial(weights.keep, self.folder) if config.keep else None,
             )
             if hung():  # it came back when another one trains the same
                 raise Stopped
             for record in records:
-                if task.too_many:
-                    record.timing["out_of_memory_with"] = list(task.too_many)
+                if program.too_many:
+                    record.timing["out_of_memory_with"] = list(program.too_many)
                 results.save(self.folder, record)
             drop_older(self.folder, [run for run in runs if run.former and results.finished(self.folder, run.run_id)])
             checkpoints.remove()
@@ -347,15 +347,17 @@ class Trainer:
             self._rest()
         return self.stop.is_set() or all(self.owner[run_id] in self.abandoned for run_id in run_ids)
 
-    def _ends(self, task: Task, run_ids: Sequence[str], hung: Callable[[], bool]) -> bool:
+    def _ends(self, program: RunGroup, run_ids: Sequence[str], hung: Callable[[], bool]) -> bool:
         """In a worker, before each minibatch."""
-        if task.config.task.thing.has_network:
-            self.signs.sign(task)
+        if program.config.task.thing.has_network:
+            self.signs.sign(program)
         return self._given_up(run_ids) or hung()
 
-    def _watch(self, task: Task, tickets: Mapping[int, int], epoch: int, replicas: Sequence[Watched]) -> list[bool]:
+    def _watch(
+        self, program: RunGroup, tickets: Mapping[int, int], epoch: int, replicas: Sequence[Watched]
+    ) -> list[bool]:
         """In a worker, after an epoch: what each run has measured; which of them to go on with."""
-        self.signs.sign(task)
+        self.signs.sign(program)
         own = [tickets[id(replica.config)] for replica in replicas]
         for ticket, replica in zip(own, replicas, strict=True):
             if (metrics := replica.reading(epoch)) is not None:
@@ -366,16 +368,16 @@ class Trainer:
     def _harvest(self) -> None:
         """Take in the programs that have ended."""
         for future in [future for future in self.futures if future.done()]:
-            task = self.futures.pop(future)
+            program = self.futures.pop(future)
             error = None if future.cancelled() else future.exception()
-            tickets = {self.owner[run.run_id] for run in task.runs}
+            tickets = {self.owner[run.run_id] for run in program.runs}
             if isinstance(error, StorageError):  # no fault of these settings, and no other run could be kept
                 raise error
-            if self.signs.is_hung(task) and error is not None and not self.stop.is_set():
-                self._ended_hung(task)
+            if self.signs.is_hung(program) and error is not None and not self.stop.is_set():
+                self._ended_hung(program)
                 continue
-            if isinstance(error, MemoryError) and len(task.runs) > 1:
-                self._fewer(task, error)
+            if isinstance(error, MemoryError) and len(program.runs) > 1:
+                self._fewer(program, error)
                 continue
             if error is not None and not isinstance(error, Stopped):
                 for ticket in tickets:
@@ -388,17 +390,17 @@ class Trainer:
                 ):
                     self._finish(ticket)
 
-    def _fewer(self, task: Task, error: MemoryError) -> None:
+    def _fewer(self, program: RunGroup, error: MemoryError) -> None:
         """These runs are to be trained again, no more than half of them at once, as are others of their shape."""
-        shape = cohort_key(task.config, task.corpus.sha256)
-        self.fits[shape] = (len(task.runs) + 1) // 2
-        self.too_many[shape] = (*self.too_many.get(shape, ()), len(task.runs))
-        for run in reversed(task.runs):
+        shape = cohort_key(program.config, program.corpus.sha256)
+        self.fits[shape] = (len(program.runs) + 1) // 2
+        self.too_many[shape] = (*self.too_many.get(shape, ()), len(program.runs))
+        for run in reversed(program.runs):
             if (setting := self.pending.get(self.owner[run.run_id])) is not None:
                 setting.missing.insert(0, run)
         self.warn(
-            f"{task.config.model.name}: {len(task.runs)} runs at once are too much for the memory, trained as programs "
-            f"of {self.fits[shape]} ({error})"
+            f"{program.config.model.name}: {len(program.runs)} runs at once are too much for the memory, trained as "
+            f"programs of {self.fits[shape]} ({error})"
         )
 
     def _finish(self, ticket: int) -> None:

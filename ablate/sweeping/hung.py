@@ -16,7 +16,7 @@ from typing import Any
 from ablate.config.resolved import Resolved
 from ablate.engines.cohort.threads import TrainingThreads
 from ablate.sweeping.devices import STOP_S
-from ablate.sweeping.schedule import Task
+from ablate.sweeping.schedule import RunGroup
 from ablate.training.called import ended_by
 
 STALLED_MIN = 30.0
@@ -32,9 +32,9 @@ MOST_HUNG = 1
 class Hung(Exception):
     """A program gave no sign for longer than is allowed."""
 
-    def __init__(self, task: Task) -> None:
-        again = " again" if task.hung else ""
-        super().__init__(f"no progress for {limit_min(task.config):g} min{again}, and ended (stalled_min)")
+    def __init__(self, program: RunGroup) -> None:
+        again = " again" if program.hung else ""
+        super().__init__(f"no progress for {limit_min(program.config):g} min{again}, and ended (stalled_min)")
 
 
 def limit_min(config: Resolved) -> float | None:
@@ -50,64 +50,64 @@ class Signs:
     def __init__(self) -> None:
         self.clock, self.looked = 0.0, time.monotonic()
         self.last: dict[int, float] = {}
-        self.given_up: dict[int, tuple[float, Task]] = {}
+        self.given_up: dict[int, tuple[float, RunGroup]] = {}
         """Program → when it was told to end; with itself, so that no other gets its id."""
         self.lock = threading.Lock()
 
     @contextmanager
-    def of(self, task: Task, here: bool) -> Iterator[Callable[[], bool]]:
+    def of(self, program: RunGroup, here: bool) -> Iterator[Callable[[], bool]]:
         """While a program is trained, by this thread where `here`: what tells that it has to end.
 
         Stopped is raised in a network's training then, wherever it is; a function is ended by what calls it.
         """
-        key = id(task)
+        key = id(program)
         with self.lock:
             self.last[key] = self.clock
         try:
-            interrupted = here and task.config.task.thing.has_network
+            interrupted = here and program.config.task.thing.has_network
             with ended_by(lambda: key in self.given_up) if interrupted else nullcontext():
                 yield lambda: key in self.given_up
         finally:
             with self.lock:
                 self.last.pop(key, None)
 
-    def sign(self, task: Task) -> None:
+    def sign(self, program: RunGroup) -> None:
         with self.lock:
-            if id(task) in self.last:
-                self.last[id(task)] = self.clock
+            if id(program) in self.last:
+                self.last[id(program)] = self.clock
 
-    def look(self, tasks: list[Task]) -> list[Task]:
+    def look(self, programs: list[RunGroup]) -> list[RunGroup]:
         """Of these programs, those to be given up now. Called every now and then."""
         now = time.monotonic()
         with self.lock:
             self.clock += min(now - self.looked, MOST_STEP_S)
             self.looked = now
             found = []
-            for task in tasks:
-                limit, since = limit_min(task.config), self.last.get(id(task))
-                if limit is None or since is None or id(task) in self.given_up:
+            for program in programs:
+                limit, since = limit_min(program.config), self.last.get(id(program))
+                if limit is None or since is None or id(program) in self.given_up:
                     continue
                 if self.clock - since > 60 * limit:
-                    self.given_up[id(task)] = self.clock, task
-                    found.append(task)
+                    self.given_up[id(program)] = self.clock, program
+                    found.append(program)
         return found
 
-    def is_hung(self, task: Task) -> bool:
-        return id(task) in self.given_up
+    def is_hung(self, program: RunGroup) -> bool:
+        return id(program) in self.given_up
 
-    def stuck(self, task: Task) -> bool:
+    def stuck(self, program: RunGroup) -> bool:
         """Whether a program does not even end."""
         with self.lock:
-            return id(task) in self.given_up and self.clock - self.given_up[id(task)][0] > END_S
+            return id(program) in self.given_up and self.clock - self.given_up[id(program)][0] > END_S
 
 
-def end_stopped(pool: TrainingThreads, futures: Mapping[Future[Any], Task]) -> None:
+def end_stopped(pool: TrainingThreads, futures: Mapping[Future[Any], RunGroup]) -> None:
     """Programs were told to stop: wait for them; threads in which a network's training does not are left behind.
 
     A function of a person's own does not hear of it: it is waited for as long as it takes.
     """
     pool.shutdown(wait=False, cancel_futures=True)
-    begun = {future: task.config.task.thing.has_network for future, task in futures.items() if not future.done()}
+    begun = {future: program.config.task.thing.has_network for future, program in futures.items() if not future.done()}
     # A process for a device is killed after STOP_S, and ends what waits for it here.
     TrainingThreads.leave(wait([one for one, network in begun.items() if network], STOP_S + END_S).not_done)
     wait([one for one, network in begun.items() if not network])

@@ -10,7 +10,7 @@ from typing import Any
 from ablate.config.identity import cohort_key
 from ablate.engines.cohort.capacity import is_derived
 from ablate.engines.cohort.padding import pads
-from ablate.sweeping.schedule import Task
+from ablate.sweeping.schedule import RunGroup
 from ablate.training.loop import resolve_device
 
 STEP_S = 31e-6
@@ -24,16 +24,18 @@ present kernels were not measured.
 """
 
 
-def packed(groups: Sequence[Task], side_by_side: int) -> list[Task]:
+def packed(groups: Sequence[RunGroup], side_by_side: int) -> list[RunGroup]:
     """The same runs in fewer groups: each takes in the narrower ones that cost it less than they do by themselves."""
-    out: list[Task] = []
+    out: list[RunGroup] = []
     for group in sorted(groups, key=lambda group: -group.config.num_hiddens):
         key = _key(group)
         wide = next(
             (one for one in out if key is not None and _key(one) == key and pays(one, group, side_by_side)), None
         )
         if wide is None:
-            out.append(Task(list(group.settings), list(group.runs), group.corpus, None, group.begun_with, group.epoch))
+            out.append(
+                RunGroup(list(group.settings), list(group.runs), group.corpus, None, group.begun_with, group.epoch)
+            )
         else:
             wide.runs += group.runs
             wide.settings += [setting for setting in group.settings if setting not in wide.settings]
@@ -41,7 +43,7 @@ def packed(groups: Sequence[Task], side_by_side: int) -> list[Task]:
     return sorted(out, key=lambda group: min(first[id(run)] for run in group.runs))
 
 
-def pays(wide: Task, narrow: Task, side_by_side: int) -> bool:
+def pays(wide: RunGroup, narrow: RunGroup, side_by_side: int) -> bool:
     """Whether runs are trained sooner as part of a wider program than as one beside it, of so many at once."""
     config, H = narrow.config, wide.config.num_hiddens
     steps = config.layers * config.num_steps
@@ -54,7 +56,7 @@ def _token_s(H: int) -> float:
     return UNIT_S * H + PRODUCT_S * H * H
 
 
-def _key(group: Task) -> Any:
+def _key(group: RunGroup) -> Any:
     """The same for groups that could be one program but for their widths; None where none can."""
     config, device = group.config, resolve_device(group.config.device)
     if device.type != "cuda" or config.engine not in ("auto", "cohort") or not config.task.thing.has_network:

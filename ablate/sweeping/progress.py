@@ -19,7 +19,7 @@ from ablate.config.terminal import console
 from ablate.networks.parameters import directions
 from ablate.records.record import Record
 from ablate.sweeping.plan import Plan
-from ablate.sweeping.schedule import Task
+from ablate.sweeping.schedule import RunGroup
 
 
 def cost(config: Resolved, tokens_per_epoch: int) -> float:
@@ -38,13 +38,13 @@ class Listener(Protocol):
 
     def preparing(self, what: str) -> None: ...
 
-    def epoch(self, task: Task, name: str, epoch: int, perplexity: float) -> None: ...
+    def epoch(self, program: RunGroup, name: str, epoch: int, perplexity: float) -> None: ...
 
-    def ended(self, task: Task) -> None: ...
+    def ended(self, program: RunGroup) -> None: ...
 
-    def dropped(self, task: Task) -> None: ...
+    def dropped(self, program: RunGroup) -> None: ...
 
-    def done(self, task: Task, records: Sequence[Record], names: Mapping[str, str]) -> None: ...
+    def done(self, program: RunGroup, records: Sequence[Record], names: Mapping[str, str]) -> None: ...
 
     def failed(self, name: str, reason: str) -> None: ...
 
@@ -120,14 +120,14 @@ class Progress:
         """What goes on before the first program trains; nothing any more where `what` is empty."""
         self.bar.update(self.task, now=what)
 
-    def epoch(self, task: Task, name: str, epoch: int, perplexity: float) -> None:
+    def epoch(self, program: RunGroup, name: str, epoch: int, perplexity: float) -> None:
         """Called after every epoch of a program."""
         if not self.live:
             return
-        epochs, runs = task.config.epochs, len(task.runs)
-        seeds = f"{runs} seeds" if runs > 1 else f"seed {task.config.seed}"
+        epochs, runs = program.config.epochs, len(program.runs)
+        seeds = f"{runs} seeds" if runs > 1 else f"seed {program.config.seed}"
         with self.lock:
-            self.running[task.runs[0].run_id] = epoch / epochs, runs
+            self.running[program.runs[0].run_id] = epoch / epochs, runs
             shares = sum(share * count for share, count in self.running.values())
             self.bar.update(
                 self.task,
@@ -146,22 +146,22 @@ class Progress:
             return ""
         return f"{duration(elapsed * (self.cost_left - partly) / done)} left"
 
-    def ended(self, task: Task) -> None:
+    def ended(self, program: RunGroup) -> None:
         """A program is no longer running; its runs may still be to train."""
         with self.lock:
-            self.running.pop(task.runs[0].run_id, None)
+            self.running.pop(program.runs[0].run_id, None)
 
-    def dropped(self, task: Task) -> None:
+    def dropped(self, program: RunGroup) -> None:
         """A program has ended, well or not."""
-        self.ended(task)
+        self.ended(program)
         with self.lock:
-            for run in task.runs:
+            for run in program.runs:
                 self.cost_left -= self.outstanding.pop(run.run_id, 0.0)
 
-    def done(self, task: Task, records: Sequence[Record], names: Mapping[str, str]) -> None:
+    def done(self, program: RunGroup, records: Sequence[Record], names: Mapping[str, str]) -> None:
         """The runs of a program are on disk; in a log, say so when that completes a setting."""
-        self.cost_done += sum(self.outstanding.get(run.run_id, 0.0) for run in task.runs)
-        self.dropped(task)
+        self.cost_done += sum(self.outstanding.get(run.run_id, 0.0) for run in program.runs)
+        self.dropped(program)
         self.finished_runs += len(records)
         self.bar.update(self.task, completed=self.finished_runs, finished=self.finished_runs)
         for record in records:

@@ -26,9 +26,9 @@ from ablate.training.loop import resolve_device
 
 
 @dataclass
-class Task:
-    """Runs that train as one program, the widest first: of one setting or, where settings differ only in what replicas
-    may differ in, of several."""
+class RunGroup:
+    """Runs that train together, the widest first: of one setting or, where settings differ only in what replicas may
+    differ in, of several. One program trains them, once `programs` has cut the group to what cache and memory allow."""
 
     settings: list[Setting]
     runs: list[Run]
@@ -50,25 +50,25 @@ class Task:
         return self.settings[0].extent
 
 
-def halves(task: Task) -> list[Task]:
+def halves(program: RunGroup) -> list[RunGroup]:
     """A program that needs too much memory as two."""
-    middle = (len(task.runs) + 1) // 2
+    middle = (len(program.runs) + 1) // 2
     out = []
-    for runs in (task.runs[:middle], task.runs[middle:]):
+    for runs in (program.runs[:middle], program.runs[middle:]):
         ids = {run.run_id for run in runs}
-        settings = [one for one in task.settings if any(run.run_id in ids for run in one.runs)]
-        out.append(replace(task, settings=settings, runs=runs, too_many=(*task.too_many, len(task.runs))))
+        settings = [one for one in program.settings if any(run.run_id in ids for run in one.runs)]
+        out.append(replace(program, settings=settings, runs=runs, too_many=(*program.too_many, len(program.runs))))
     return out
 
 
-def groups(plan: Plan, say: Callable[[str], None] = lambda _: None) -> list[Task]:
+def groups(plan: Plan, say: Callable[[str], None] = lambda _: None) -> list[RunGroup]:
     """The missing runs that could train together, in the order of their settings.
 
     Runs in the middle of their training are only grouped with those that stopped at the same epoch. `say` hears, in a
     line, of checkpoints from which no run can go on.
     """
     unusable: list[str] = []
-    found: dict[tuple[str, int, str | None], Task] = {}
+    found: dict[tuple[str, int, str | None], RunGroup] = {}
     for setting in plan.settings:
         if setting.error or not setting.missing:
             continue
@@ -76,10 +76,10 @@ def groups(plan: Plan, say: Callable[[str], None] = lambda _: None) -> list[Task
         for run in setting.missing:
             epoch, engine = (0, None) if run.config.fresh else reached(plan.folder, run.run_id, unusable.append)
             key = shape, epoch, engine
-            task = found.setdefault(key, Task([], [], setting.corpus, None, engine, epoch))
-            task.runs.append(run)
-            if not task.settings or task.settings[-1] is not setting:
-                task.settings.append(setting)
+            group = found.setdefault(key, RunGroup([], [], setting.corpus, None, engine, epoch))
+            group.runs.append(run)
+            if not group.settings or group.settings[-1] is not setting:
+                group.settings.append(setting)
     if unusable:
         say(unusable[0] + (f"; the same of {counted(len(unusable) - 1, 'other')}" if len(unusable) > 1 else ""))
     return list(found.values())
@@ -98,8 +98,8 @@ def cut_for(configs: Sequence[Config], side_by_side: int, devices: int) -> int:
 
 
 def programs(
-    group: Task, side_by_side: int, threads: int, engines: MutableMapping[str, str] | None = None
-) -> list[Task]:
+    group: RunGroup, side_by_side: int, threads: int, engines: MutableMapping[str, str] | None = None
+) -> list[RunGroup]:
     """A group cut into programs: with engine=cohort as many runs each as cache and memory allow, else one.
 
     `threads`, its share of those that train side by side, have as many programs each. `engines`: shape of runs → what
@@ -109,7 +109,7 @@ def programs(
     config, corpus = group.config, group.corpus
     owner = {run.run_id: setting for setting in group.settings for run in setting.runs}
     if not config.task.thing.has_network:
-        return [Task([owner[run.run_id]], [run], corpus, Choice(FUNCTION, {})) for run in group.runs]
+        return [RunGroup([owner[run.run_id]], [run], corpus, Choice(FUNCTION, {})) for run in group.runs]
     device, extent = resolve_device(config.device), group.extent
     fit = runs_that_fit(config, extent.sizes, device, side_by_side)  # before any is built to be timed
     if group.begun_with in engines_for(config):
@@ -119,14 +119,14 @@ def programs(
     size = 1
     if choice.engine == "cohort" and extent.same_count_every_epoch:
         size = 1 if trains_alone(config, device) else chunk_size(config, device) or len(group.runs)
-    tasks = []
+    programs = []
     for runs in chunks(group.runs, min(size, fit), threads):
         settings = list({owner[run.run_id].setting_id: owner[run.run_id] for run in runs}.values())
-        tasks.append(Task(settings, list(runs), corpus, choice))
-    return tasks
+        programs.append(RunGroup(settings, list(runs), corpus, choice))
+    return programs
 
 
-def _chosen(group: Task, device: torch.device, replicas: int, engines: MutableMapping[str, str]) -> Choice:
+def _chosen(group: RunGroup, device: torch.device, replicas: int, engines: MutableMapping[str, str]) -> Choice:
     """The engine of a group: of engine=auto what it has come to before, unless all is trained afresh."""
     config = group.config
     shape = f"{device.type} {cohort_key(config, group.corpus.sha256)}"

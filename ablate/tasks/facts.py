@@ -17,7 +17,7 @@ from ablate.config.registry import DATASETS, NO_DATA, TASKS, Knob, resolved
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ablate.tasks.task import Task as Implementation
+    from ablate.tasks.task import Task
 
 NO_NETWORK = "none"
 """The network of a task that is no network's: a function of a person's own (`ablate.experiments`)."""
@@ -89,12 +89,12 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskFacts:
     """A task by its name; `implementation` is the class that trains it, or `module:Class`."""
 
     name: str
     summary: str
-    implementation: str | type[Implementation]
+    implementation: str | type[Task]
     knobs: tuple[Knob, ...] = ()
     metrics: tuple[str, ...] = ()
     """What is measured of it, beside the course of its loss, whenever held-out data are."""
@@ -134,9 +134,9 @@ class Task:
     """What it adds to a report: `ablate.report.sections.Section`, or `module:NAME` of one."""
 
     @property
-    def code(self) -> type[Implementation]:
+    def code(self) -> type[Task]:
         """The class, imported now."""
-        kind: type[Implementation] = resolved(self.implementation)
+        kind: type[Task] = resolved(self.implementation)
         return kind
 
     @property
@@ -185,9 +185,9 @@ class Task:
         return tuple(knob.name for knob in self.knobs)
 
 
-def unknown(name: str) -> Task:
+def unknown(name: str) -> TaskFacts:
     """What stands for a task whose file isn't loaded: its stored runs can be read and reported, not trained."""
-    return Task(name, "a task that is not loaded", "ablate.tasks.task:Task")
+    return TaskFacts(name, "a task that is not loaded", "ablate.tasks.task:Task")
 
 
 TASKS.unknown = unknown
@@ -236,7 +236,7 @@ def recall(record: Mapping[str, Any]) -> None:
     knobs = tuple(Knob(own, type(value), value) for own, value in stored.items() if own != "name")
     metrics, final = tuple(told.get("metrics", ())), tuple(told["final_metrics"])
     words = Words(data="data", read="epochs", unpublished="") if no_network else Words()
-    made = Task(name, "a task that is not loaded", "ablate.tasks.task:Task", knobs, metrics, final, told["main"])
+    made = TaskFacts(name, "a task that is not loaded", "ablate.tasks.task:Task", knobs, metrics, final, told["main"])
     TASKS.remember(replace(made, network=told["network"], words=words, has_prefixes=not no_network))
 
 
@@ -244,7 +244,7 @@ TASKS.recalls = recall
 
 
 @overload
-def task(kind: type[Implementation], /) -> type[Implementation]: ...
+def task(kind: type[Task], /) -> type[Task]: ...
 
 
 @overload
@@ -257,11 +257,11 @@ def task(
     final_metrics: Sequence[str | Metric] = ...,
     main: str = ...,
     **facts: Any,
-) -> Callable[[type[Implementation]], type[Implementation]]: ...
+) -> Callable[[type[Task]], type[Task]]: ...
 
 
 def task(
-    kind: type[Implementation] | None = None,
+    kind: type[Task] | None = None,
     /,
     *,
     name: str = "",
@@ -277,17 +277,17 @@ def task(
     By default `name` is that of the class in lower case with underscores, and `summary` the first line of its
     docstring. `data` holds names of data sets or new ones (`ablate.DataSet`); without any, the task has one data set of
     its own name, which its class generates. `metrics` holds names or new ones (`ablate.Metric`). `facts` are the other
-    fields of `ablate.tasks.facts.Task`. Raises ConfigError.
+    fields of `ablate.tasks.facts.TaskFacts`. Raises ConfigError.
     """
 
-    def register(kind: type[Implementation]) -> type[Implementation]:
+    def register(kind: type[Task]) -> type[Task]:
         from ablate.data.sets import DataSet, serve
 
         own = name or snake(kind.__name__)
         said = summary or (kind.__doc__ or "").strip().split("\n")[0]
-        strange = sorted(set(facts) - set(Task.__dataclass_fields__))
+        strange = sorted(set(facts) - set(TaskFacts.__dataclass_fields__))
         if strange:
-            known = sorted(Task.__dataclass_fields__)
+            known = sorted(TaskFacts.__dataclass_fields__)
             raise ConfigError(f"the task {own} has no {listing(strange)}; choose {listing(known)}")
         for metric in (*metrics, *final_metrics):
             if isinstance(metric, Metric):
@@ -295,7 +295,9 @@ def task(
         by_name = [[m.name if isinstance(m, Metric) else m for m in some] for some in (metrics, final_metrics)]
         for metric_name in (*by_name[0], *by_name[1], main):
             METRICS[metric_name]  # says what there is, where it is not there
-        made = Task(own, said, kind, metrics=tuple(by_name[0]), final_metrics=tuple(by_name[1]), main=main, **facts)
+        made = TaskFacts(
+            own, said, kind, metrics=tuple(by_name[0]), final_metrics=tuple(by_name[1]), main=main, **facts
+        )
         TASKS.add(made)
         for one in data or [DataSet(own, (own,), summary=said)]:
             if isinstance(one, str):

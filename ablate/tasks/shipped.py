@@ -6,7 +6,7 @@ from typing import Any
 
 from ablate.config.metrics import METRICS, NOTHING_HELD_OUT, OF_TEST, Metric
 from ablate.config.registry import FIRST_TASK, TASKS, Knob, task_name
-from ablate.tasks.facts import HeldOut, Task, Words
+from ablate.tasks.facts import HeldOut, TaskFacts, Words
 
 HELD_OUT_WINDOW = 35
 """Tokens of a sequence of held-out text, where a network starts anew with each; in training it is `num_steps`."""
@@ -165,7 +165,7 @@ OF_SEQUENCES = Words(
 """Of sequences that are generated."""
 
 TASKS.add(
-    Task(
+    TaskFacts(
         FIRST_TASK,
         "the next token of a text, from the ones before it",
         "ablate.tasks.text:LanguageModelling",
@@ -182,7 +182,7 @@ TASKS.add(
     )
 )
 TASKS.add(
-    Task(
+    TaskFacts(
         "fill_in",
         "masked tokens of a text, from what stands around them",
         "ablate.tasks.text:FillIn",
@@ -208,7 +208,7 @@ TASKS.add(
     )
 )
 TASKS.add(
-    Task(
+    TaskFacts(
         "memory",
         "generated sequences with a known answer, of length num_steps",
         "ablate.tasks.memory:Memory",
@@ -230,7 +230,7 @@ TASKS.add(
     )
 )
 TASKS.add(
-    Task(
+    TaskFacts(
         "state_tracking",
         "the running product of a group's elements, on longer sequences than the num_steps that are trained on",
         "ablate.tasks.state_tracking:StateTracking",
@@ -255,7 +255,7 @@ TASKS.add(
     )
 )
 TASKS.add(
-    Task(
+    TaskFacts(
         "classification",
         "the class of a sequence of numbers, asked at its last step",
         "ablate.tasks.classification:Classification",
@@ -295,7 +295,7 @@ TASKS.add(
     )
 )
 TASKS.add(
-    Task(
+    TaskFacts(
         "translation",
         "sentences of one language to another: an encoder–decoder with teacher forcing",
         "ablate.tasks.translation:Translation",

@@ -15,7 +15,7 @@ from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.networks.targets import counted
 
 if TYPE_CHECKING:
-    from ablate.tasks.facts import Task as Facts
+    from ablate.tasks.facts import TaskFacts
 
 Minibatch = tuple[Tensor, Tensor]
 
@@ -34,7 +34,7 @@ class Task(ABC):
     scores_some             whether some targets are not scored, and their number differs between minibatches
     """
 
-    facts: ClassVar["Facts"]
+    facts: ClassVar["TaskFacts"]
     sizes: Vocabulary | Sizes
     carries_state = False
     same_count_every_epoch = True

@@ -21,7 +21,7 @@ from ablate.networks.families import network_of
 from ablate.networks.parameters import Features, Sizes, initial
 from ablate.networks.targets import counted, loss_of, losses
 from ablate.tasks import task_of
-from ablate.tasks.facts import Task as Facts
+from ablate.tasks.facts import TaskFacts
 from ablate.tasks.measured import final_scores, scores
 from ablate.tasks.task import Minibatch, Task
 
@@ -33,7 +33,11 @@ TOLERANCE = 1e-9
 
 
 def check_task(
-    task: str | type[Task] | Facts, data: str = "", num_steps: int = 12, batch_size: int = 4, path: str | None = None
+    task: str | type[Task] | TaskFacts,
+    data: str = "",
+    num_steps: int = 12,
+    batch_size: int = 4,
+    path: str | None = None,
 ) -> None:
     """Raise an AssertionError that says what is wrong, unless the task does what it declares on one of its data sets.
 
@@ -62,16 +66,16 @@ def check_task(
     _check_measures(facts, bound)
 
 
-def _facts(task: str | type[Task] | Facts) -> Facts:
-    if isinstance(task, Facts):
+def _facts(task: str | type[Task] | TaskFacts) -> TaskFacts:
+    if isinstance(task, TaskFacts):
         return task
     facts = TASKS[task] if isinstance(task, str) else getattr(task, "facts", None)
-    assert isinstance(facts, Facts), f"{task!r} is no task; give a class with the decorator @ablate.task"
+    assert isinstance(facts, TaskFacts), f"{task!r} is no task; give a class with the decorator @ablate.task"
     return facts
 
 
 def small_config(
-    facts: Facts, data: str, num_steps: int = 12, batch_size: int = 4, path: str | None = None, **own: Any
+    facts: TaskFacts, data: str, num_steps: int = 12, batch_size: int = 4, path: str | None = None, **own: Any
 ) -> Resolved:
     """A small setting of a task, whose own knobs are their defaults but for `own`."""
     base = compose(["model=gru", "device=cpu"])
@@ -181,7 +185,7 @@ def _check_gradients(config: Resolved, task: Task, minibatch: Minibatch) -> None
     assert math.isclose(single[0], mean.item(), rel_tol=TOLERANCE), "evaluation has another loss than training"
 
 
-def _check_measures(facts: Facts, task: Task) -> None:
+def _check_measures(facts: TaskFacts, task: Task) -> None:
     parameters = initial(task.config, task.sizes, Generator().manual_seed(0))
     try:
         found = {

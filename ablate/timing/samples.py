@@ -13,7 +13,7 @@ from ablate.timing.machine import Load, clock_mhz
 from ablate.timing.process import Ask
 
 SUBJECTS = ("train", "cohort_1", "cohort_R", "inference")
-"""What is timed of a setting; `ablate.timing.worker.Setting.subject` says what each is."""
+"""What is timed of a setting; `ablate.timing.worker.Subjects.subject` says what each is."""
 LEAST_SAMPLES = 3
 """Clean samples that each process must give."""
 PATIENCE = 3

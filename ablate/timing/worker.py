@@ -97,7 +97,7 @@ def real_minibatches(task: Task, replicas: int) -> Iterator[tuple[Tensor, Tensor
             first = False
 
 
-class Setting:
+class Subjects:
     """The subjects of one setting, built and warmed up when first asked for.
 
     `expects` hears how many seconds the next step will take.
@@ -251,7 +251,7 @@ def serve() -> None:
         raise DataError(f"{files} is not what this setting was trained with any more")
     with computing(config.precision):
         expects(START_S)
-        setting = Setting(config, corpus, expects)
+        setting = Subjects(config, corpus, expects)
         _answer(setting.facts(task["count"]))
         setting.cpu_told = time.process_time()
         for line in sys.stdin:

@@ -20,7 +20,7 @@ from ablate.networks.parameters import count, initial, shapes
 from ablate.sweeping.matching import matched
 from ablate.tasks import task_of
 from ablate.testing import check_cell
-from ablate.timing.worker import Setting
+from ablate.timing.worker import Subjects
 from ablate.training.choice import Choice, agreeing
 from ablate.training.loop import train, train_together
 
@@ -172,7 +172,7 @@ def test_engines_agree_and_torch_nn_is_none_of_them(own: Configs) -> None:
 
 @pytest.mark.full
 def test_the_speed_lane_measures_it(own: Configs, corpus: Corpus) -> None:
-    setting = Setting(own(), corpus)
+    setting = Subjects(own(), corpus)
     assert setting.program("eager", 1)
     for subject in ("train", "cohort_1", "cohort_R", "inference"):
         assert setting.subject(subject).run(2) > 0

@@ -31,7 +31,7 @@ from ablate.cells.cell import cell
 from ablate.config.registry import DATASETS, OPTIMIZERS, TASKS, Knob
 from ablate.data.sets import DataSet
 from ablate.optimizers.optimizer import Optimizer
-from ablate.tasks.facts import Task
+from ablate.tasks.facts import TaskFacts
 
 
 def rule(parameters, gradients, *, lr, beta, weight_decay):
@@ -64,7 +64,7 @@ OPTIMIZERS.add(
         summary="The sign of the gradient",
     )
 )
-TASKS.add(Task("parity", "Whether a sequence has an odd number of ones", "nowhere:Parity", knobs=(
+TASKS.add(TaskFacts("parity", "Whether a sequence has an odd number of ones", "nowhere:Parity", knobs=(
     Knob("ones", float, 0.5, "share of ones", above=0, below=1),
 )))
 DATASETS.add(DataSet("bits", ("parity",), "zeros and ones"))

@@ -12,7 +12,7 @@ from ablate.config import plugins
 from ablate.config.errors import UserError
 from ablate.config.registry import CELLS, TASKS, snapshot
 from ablate.config.sources import beside, digest, module_hash
-from ablate.tasks.facts import Task
+from ablate.tasks.facts import TaskFacts
 
 CELL = """\
 from ablate.cells.cell import cell
@@ -140,9 +140,9 @@ def test_two_modules_that_import_each_other(folder: Path) -> None:
 
 
 TASK = """
-from ablate.tasks.facts import Task
+from ablate.tasks.facts import TaskFacts
 from ablate.config.registry import TASKS
-TASKS.add(Task("mine", "A task", "code_of_mine:Mine"))
+TASKS.add(TaskFacts("mine", "A task", "code_of_mine:Mine"))
 """
 
 
@@ -163,7 +163,7 @@ def test_code_that_is_named_in_a_notebook_counts(folder: Path, monkeypatch: pyte
 
     def of(value: str) -> str | None:
         written(folder, code_of_mine=f"class Mine:\n    value = {value}")
-        TASKS.add(Task("mine", "A task", "code_of_mine:Mine"))
+        TASKS.add(TaskFacts("mine", "A task", "code_of_mine:Mine"))
         return plugins.source_hash("task", "mine")
 
     first = of("0.5")

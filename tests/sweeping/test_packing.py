@@ -17,7 +17,7 @@ from ablate.sweeping.devices import Device
 from ablate.sweeping.packing import packed
 from ablate.sweeping.plan import Plan, make_plan
 from ablate.sweeping.planning import estimate
-from ablate.sweeping.schedule import Task
+from ablate.sweeping.schedule import RunGroup
 from ablate.training.choice import Choice
 from ablate.training.loop import train_together
 
@@ -28,11 +28,11 @@ LARGE = ("num_steps=35", "batch_size=32", "max_tokens=3000")
 @pytest.fixture
 def groups(
     compose: Configs, small: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., list[Task]]:
+) -> Callable[..., list[RunGroup]]:
     """The groups of settings, given by their overrides, on a GPU."""
     monkeypatch.setattr(packing, "resolve_device", lambda name: torch.device("cuda" if name == "auto" else name))
 
-    def of(*settings: str) -> list[Task]:
+    def of(*settings: str) -> list[RunGroup]:
         configs = [small("device=auto", "seeds=4", *LARGE, *one.split()) for one in settings]
         plan: Plan = make_plan(configs, tmp_path / "sweep", compose("data=python_docs").data)
         return schedule.groups(plan)
@@ -40,11 +40,11 @@ def groups(
     return of
 
 
-def widths(groups: list[Task]) -> list[list[int]]:
+def widths(groups: list[RunGroup]) -> list[list[int]]:
     return [[run.config.num_hiddens for run in group.runs] for group in groups]
 
 
-def test_narrow_networks_join_a_wider_one_where_that_costs_less(groups: Callable[..., list[Task]]) -> None:
+def test_narrow_networks_join_a_wider_one_where_that_costs_less(groups: Callable[..., list[RunGroup]]) -> None:
     found = groups(*(f"num_hiddens={H}" for H in (32, 1024, 40, 48)))
     assert widths(found) == [[H] * 4 for H in (32, 1024, 40, 48)]
     together = packed(found, side_by_side=1)
@@ -67,11 +67,11 @@ def test_narrow_networks_join_a_wider_one_where_that_costs_less(groups: Callable
         ("layers=2 model.connection=residual num_hiddens=8", "layers=2 model.connection=residual num_hiddens=9"),
     ],
 )
-def test_what_cannot_be_one_program_stays_apart(groups: Callable[..., list[Task]], apart: tuple[str, ...]) -> None:
+def test_what_cannot_be_one_program_stays_apart(groups: Callable[..., list[RunGroup]], apart: tuple[str, ...]) -> None:
     assert len(packed(groups(*apart), side_by_side=1)) == 2
 
 
-def test_weight_decay_clip_rate_schedule_and_dropout_are_one_group(groups: Callable[..., list[Task]]) -> None:
+def test_weight_decay_clip_rate_schedule_and_dropout_are_one_group(groups: Callable[..., list[RunGroup]]) -> None:
     differing = ("", "optimizer.weight_decay=0.1", "clip=null", "lr=0.3", "schedule=cosine", "dropout=0.5")
     [group] = groups(*(f"layers=2 dropout=0.2 {one}" for one in differing[:-1]), f"layers=2 {differing[-1]}")
     assert len(group.runs) == 24
@@ -94,7 +94,7 @@ def test_records_of_several_widths_are_those_of_each_by_itself(
 
 
 def test_the_plan_says_how_programs_train_on_a_gpu(
-    groups: Callable[..., list[Task]], monkeypatch: pytest.MonkeyPatch
+    groups: Callable[..., list[RunGroup]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "resolve_device", lambda name: torch.device("cuda"))
     monkeypatch.setattr(schedule, "resolve_device", lambda name: torch.device("cuda"))

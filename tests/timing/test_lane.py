@@ -303,7 +303,7 @@ def test_a_clean_timing_of_another_sweep_is_taken_over(setting: dict[str, Config
 def test_flops_are_counted(small: Configs) -> None:
     """The count of a training step against the matrix products written out by hand."""
     from ablate.data.corpora import load
-    from ablate.timing.worker import Setting
+    from ablate.timing.worker import Subjects
 
     config = small("model=rnn")
     corpus = load(config.data)
@@ -311,7 +311,7 @@ def test_flops_are_counted(small: Configs) -> None:
     forward = 2 * (V * H + H * H + H * V)
     # Back: two products of the same size for each, but the tokens, and at t = 1 the state, need no gradient.
     back = 2 * (V * H) + 2 * (2 * H * H) + 2 * (2 * H * V) - 2 * H * H / T
-    assert Setting(config, corpus).flops_per_token() == pytest.approx(forward + back, rel=0.01)
+    assert Subjects(config, corpus).flops_per_token() == pytest.approx(forward + back, rel=0.01)
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ from ablate.sweeping.launching.queues import IN_QUEUE, LEAVING, Queue, queue_of
 from ablate.sweeping.launching.worker import CarryOut, train_order
 from ablate.sweeping.plan import Plan, Run, Setting, write_failure
 from ablate.sweeping.progress import Progress
-from ablate.sweeping.schedule import Task
+from ablate.sweeping.schedule import RunGroup
 
 if TYPE_CHECKING:
     from ablate.sweeping.summary import Summary
@@ -210,10 +210,10 @@ class Following(Follower):
                 self.progress.warn(line)
         for program in one.state.programs:
             if all(run_id in one.runs and run_id in self.owner for run_id in program["runs"]):
-                task = self._task(program["runs"])
-                name = " + ".join(self.names[setting.setting_id] for setting in task.settings)
+                group = self._group(program["runs"])
+                name = " + ".join(self.names[setting.setting_id] for setting in group.settings)
                 said = program["perplexity"]  # None where it was not finite, for which JSON has no word
-                self.progress.epoch(task, name, program["epoch"], math.nan if said is None else said)
+                self.progress.epoch(group, name, program["epoch"], math.nan if said is None else said)
 
     def _count(self, one: Followed) -> None:
         """What has come to be on disk of a job."""
@@ -230,7 +230,7 @@ class Following(Follower):
                 known.append(run_id)
         for setting_id in dict.fromkeys(self.owner[run_id][0].setting_id for run_id in known):
             own = [run_id for run_id in known if self.owner[run_id][0].setting_id == setting_id]
-            self.progress.done(self._task(own), self._records(own), self.names)
+            self.progress.done(self._group(own), self._records(own), self.names)
             self.summary.trained += len(own)
 
     def _records(self, run_ids: Iterable[str]) -> list[Record]:
@@ -240,11 +240,11 @@ class Following(Follower):
                 found.append(Record(**results.read(self.plan.folder, run_id)))
         return found
 
-    def _task(self, run_ids: Sequence[str]) -> Task:
+    def _group(self, run_ids: Sequence[str]) -> RunGroup:
         pairs = [self.owner[run_id] for run_id in run_ids]
         settings: list[Setting] = list({setting.setting_id: setting for setting, _ in pairs}.values())
         runs: list[Run] = [run for _, run in pairs]
-        return Task(settings, runs, settings[0].corpus)
+        return RunGroup(settings, runs, settings[0].corpus)
 
     def closed(self, one: Followed, how: str, first: bool) -> None:
         """What a job leaves undone has failed, once per setting; of those submitted before it is to be done again."""
@@ -341,7 +341,7 @@ def over_queue(
     groups = []
     for group in schedule.groups(plan, progress.warn):
         if runs := [run for run in group.runs if run.run_id not in settled]:
-            groups.append(Task(group.settings, runs, group.corpus, begun_with=group.begun_with))
+            groups.append(RunGroup(group.settings, runs, group.corpus, begun_with=group.begun_with))
     try:
         if groups:
             hands = dealt(groups, options.runs_per_job, options.jobs)

@@ -18,7 +18,7 @@ from ablate.records.places import record_path
 from ablate.sweeping.launching.options import Options
 from ablate.sweeping.plan import Extent, Plan, Run, Setting
 from ablate.sweeping.progress import cost
-from ablate.sweeping.schedule import Task
+from ablate.sweeping.schedule import RunGroup
 from ablate.tasks import task_of
 
 
@@ -33,7 +33,7 @@ class Share:
         return sum(cost(run.config, setting.extent.tokens_per_epoch) for setting, run in self.runs)
 
 
-def dealt(groups: Sequence[Task], most: int | None, jobs: int) -> list[list[Share]]:
+def dealt(groups: Sequence[RunGroup], most: int | None, jobs: int) -> list[list[Share]]:
     """What trains together, dealt to at most so many jobs that each has about the same to do.
 
     `most` runs of a group are the most that a job has of it.

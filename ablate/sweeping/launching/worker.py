@@ -23,7 +23,7 @@ from ablate.records.reading import RecordError
 
 if TYPE_CHECKING:  # what is loaded here is loaded before a job can hear that it has to go
     from ablate.records.record import Record
-    from ablate.sweeping.schedule import Task
+    from ablate.sweeping.schedule import RunGroup
 
 SAVE_S = 60.0
 """So long a job that is to go waits for its checkpoints."""
@@ -234,21 +234,21 @@ class Beacon:
     def preparing(self, what: str) -> None:
         pass
 
-    def epoch(self, task: "Task", name: str, epoch: int, perplexity: float) -> None:
-        runs = [run.run_id for run in task.runs]
+    def epoch(self, program: "RunGroup", name: str, epoch: int, perplexity: float) -> None:
+        runs = [run.run_id for run in program.runs]
         begins = runs[0] not in self.running
         self.running[runs[0]] = {"runs": runs, "epoch": epoch, "perplexity": perplexity}
         if begins:  # a short training would have ended before the next beat, and never have been seen
             self.beat()
 
-    def ended(self, task: "Task") -> None:
-        self.running.pop(task.runs[0].run_id, None)
+    def ended(self, program: "RunGroup") -> None:
+        self.running.pop(program.runs[0].run_id, None)
 
-    def dropped(self, task: "Task") -> None:
-        self.ended(task)
+    def dropped(self, program: "RunGroup") -> None:
+        self.ended(program)
 
-    def done(self, task: "Task", records: Sequence["Record"], names: Mapping[str, str]) -> None:
-        self.ended(task)
+    def done(self, program: "RunGroup", records: Sequence["Record"], names: Mapping[str, str]) -> None:
+        self.ended(program)
         self.state.trained += len(records)
         self.beat()
 

@@ -31,7 +31,7 @@ from ablate.sweeping.devices import devices
 from ablate.sweeping.packing import packed
 from ablate.sweeping.plan import Plan
 from ablate.sweeping.progress import cost, duration
-from ablate.sweeping.schedule import Task
+from ablate.sweeping.schedule import RunGroup
 from ablate.tasks import task_of
 from ablate.timing.kept import load_timing
 from ablate.timing.lane import default_threads
@@ -60,8 +60,8 @@ FORWARD_SHARE = 1 / 3
 class Estimate:
     """Runs that train together: their programs, and what they take; `problem` if they cannot be computed here."""
 
-    group: Task
-    programs: list[Task] = field(default_factory=list)
+    group: RunGroup
+    programs: list[RunGroup] = field(default_factory=list)
     update_s: float = 0.0  # one update of the largest program
     seconds: list[float] = field(default_factory=list)  # of each program
     memory_bytes: int = 0  # of the largest program
@@ -92,12 +92,15 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
                 if not group.config.task.thing.has_network:
                     out.append(Estimate(group, programs))
                     continue
-                largest = max(programs, key=lambda task: len(task.runs))
+                largest = max(programs, key=lambda program: len(program.runs))
                 at_once = side_by_side if len(groups) > 1 else min(side_by_side, len(programs))
                 key = shape(largest), at_once
                 if key not in probes:
                     probes[key] = max(pool.map(partial(probe, probe_s=each_s), [largest] * at_once))
-                seconds = [task_s(task, probes[key] * len(task.runs) / len(largest.runs), plan) for task in programs]
+                seconds = [
+                    program_s(program, probes[key] * len(program.runs) / len(largest.runs), plan)
+                    for program in programs
+                ]
             except (Exception, SystemExit) as error:
                 if not own_line(error) and not is_out_of_memory(error):
                     raise
@@ -107,16 +110,16 @@ def estimate(plan: Plan, side_by_side: int) -> list[Estimate]:
     return out
 
 
-def _memory(task: Task, known: dict[Any, int]) -> int:
+def _memory(program: RunGroup, known: dict[Any, int]) -> int:
     """Bytes of a program, counted once for those that differ in how their weights start; see `memory_bytes`."""
-    config, corpus = task.config.but(init="normal"), task.corpus
-    key = cohort_key(config, corpus.sha256), len(task.runs)
+    config, corpus = program.config.but(init="normal"), program.corpus
+    key = cohort_key(config, corpus.sha256), len(program.runs)
     if key not in known:
-        known[key] = memory_bytes(config, len(task.runs), task.extent.sizes, device=resolve_device(config.device))
+        known[key] = memory_bytes(config, len(program.runs), program.extent.sizes, device=resolve_device(config.device))
     return known[key]
 
 
-def what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_side: int) -> str | None:
+def what_is_ahead(plan: Plan, programs: Sequence[RunGroup], pool: Executor, side_by_side: int) -> str | None:
     """One line on what a long sweep will take; None of one that takes no longer than `LONG_S`, or where the memory
     does not suffice or a person's own code fails, which is said of their settings when they are trained.
 
@@ -124,28 +127,28 @@ def what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_sid
     and only in a sweep that may be long.
     """
     try:
-        return _what_is_ahead(plan, tasks, pool, side_by_side)
+        return _what_is_ahead(plan, programs, pool, side_by_side)
     except (Exception, SystemExit) as error:
         if own_line(error) or is_out_of_memory(error):
             return None
         raise
 
 
-def _what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_side: int) -> str | None:
+def _what_is_ahead(plan: Plan, programs: Sequence[RunGroup], pool: Executor, side_by_side: int) -> str | None:
     if any(not setting.config.task.thing.has_network for setting in plan.settings):
         return None  # how long a function takes is known once it has been called
 
-    def by_choice(task: Task) -> float:
-        choice = task.choice
+    def by_choice(program: RunGroup) -> float:
+        choice = program.choice
         ms = choice.milliseconds.get(choice.engine, math.nan) if choice else math.nan
-        return task_s(task, ms / 1000 * len(task.runs), plan)
+        return program_s(program, ms / 1000 * len(program.runs), plan)
 
-    def at_most(task: Task) -> float:
-        tokens = task.extent.tokens_per_epoch
-        return sum(cost(run.config, tokens) for run in task.runs) / SLOWEST
+    def at_most(program: RunGroup) -> float:
+        tokens = program.extent.tokens_per_epoch
+        return sum(cost(run.config, tokens) for run in program.runs) / SLOWEST
 
-    seconds = [by_choice(task) for task in tasks]
-    most = [at_most(task) if math.isnan(known) else known for task, known in zip(tasks, seconds, strict=True)]
+    seconds = [by_choice(program) for program in programs]
+    most = [at_most(program) if math.isnan(known) else known for program, known in zip(programs, seconds, strict=True)]
     timings, timings_s = 0, 0.0
     config = plan.settings[0].config
     if config.speed:
@@ -153,16 +156,16 @@ def _what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_si
     if wall_s(most, side_by_side) + timings_s <= LONG_S:
         return None
     probes: dict[Any, float] = {}
-    each_s = share_s([task for task, known in zip(tasks, seconds, strict=True) if math.isnan(known)])
-    for at, task in enumerate(tasks):
+    each_s = share_s([program for program, known in zip(programs, seconds, strict=True) if math.isnan(known)])
+    for at, program in enumerate(programs):
         if math.isnan(seconds[at]):
-            if shape(task) not in probes:
-                probes[shape(task)] = pool.submit(probe, task, each_s).result()
-            seconds[at] = task_s(task, probes[shape(task)], plan)
+            if shape(program) not in probes:
+                probes[shape(program)] = pool.submit(probe, program, each_s).result()
+            seconds[at] = program_s(program, probes[shape(program)], plan)
     training_s = wall_s(seconds, side_by_side)
     if training_s + timings_s <= LONG_S:
         return None
-    at_once = f"{min(side_by_side, len(tasks))} of {counted(len(tasks), 'program')} side by side"
+    at_once = f"{min(side_by_side, len(programs))} of {counted(len(programs), 'program')} side by side"
     for line in on_gpus([setting.config for setting in plan.settings], []):
         at_once += f" ({line})"
     said = f"training takes about {duration(training_s)}, {at_once}"
@@ -171,7 +174,7 @@ def _what_is_ahead(plan: Plan, tasks: Sequence[Task], pool: Executor, side_by_si
     return f"{said}; Ctrl-C keeps what is finished; run the same command again to resume"
 
 
-def on_gpus(configs: Sequence[Config], groups: Sequence[Sequence[Task]]) -> list[str]:
+def on_gpus(configs: Sequence[Config], groups: Sequence[Sequence[RunGroup]]) -> list[str]:
     """Lines on how programs train on a GPU, none on a CPU: where, how many at once, and which are filled up."""
     config = configs[0]
     if resolve_device(config.device).type != "cuda":
@@ -185,8 +188,8 @@ def on_gpus(configs: Sequence[Config], groups: Sequence[Sequence[Task]]) -> list
     else:
         launched = "a minibatch is the replay of a CUDA graph"
     out = [f"on {where}: up to {counted(schedule.workers(configs), 'program')} side by side on each; {launched}"]
-    for number, tasks in enumerate(groups, 1):
-        widths = sorted({run.config.num_hiddens for task in tasks for run in task.runs})
+    for number, programs in enumerate(groups, 1):
+        widths = sorted({run.config.num_hiddens for program in programs for run in program.runs})
         if len(widths) > 1:
             narrower = ",".join(map(str, widths[:-1]))
             out.append(
@@ -195,33 +198,33 @@ def on_gpus(configs: Sequence[Config], groups: Sequence[Sequence[Task]]) -> list
     return out
 
 
-def shape(task: Task) -> tuple[Any, ...]:
+def shape(program: RunGroup) -> tuple[Any, ...]:
     """What the time of an update depends on: programs of one shape are probed once."""
-    assert task.choice is not None
-    return kind(task), task.choice.engine, tuple(run.config.num_hiddens for run in task.runs)
+    assert program.choice is not None
+    return kind(program), program.choice.engine, tuple(run.config.num_hiddens for run in program.runs)
 
 
-def kind(task: Task) -> str:
+def kind(program: RunGroup) -> str:
     """What of its config the time of an update depends on."""
-    config = task.config.but(init="normal", epochs=1, max_tokens=None, val_tokens=0, sampling="sequential")
-    return cohort_key(config, task.corpus.sha256)
+    config = program.config.but(init="normal", epochs=1, max_tokens=None, val_tokens=0, sampling="sequential")
+    return cohort_key(config, program.corpus.sha256)
 
 
-def share_s(tasks: Sequence[Task]) -> float:
+def share_s(programs: Sequence[RunGroup]) -> float:
     """Seconds for which to probe each kind among these."""
-    return min(PROBE_S, PROBES_S / max(1, len(set(map(kind, tasks)))))
+    return min(PROBE_S, PROBES_S / max(1, len(set(map(kind, programs)))))
 
 
-def probe(task: Task, probe_s: float = PROBE_S) -> float:
+def probe(group: RunGroup, probe_s: float = PROBE_S) -> float:
     """Seconds per update of a program like this one: the median over a moment of real training, warm-up apart."""
-    config, corpus, device = task.config, task.corpus, resolve_device(task.config.device)
-    assert task.choice is not None
-    trained, R = task_of(config, corpus, device), len(task.runs)
+    config, corpus, device = group.config, group.corpus, resolve_device(group.config.device)
+    assert group.choice is not None
+    trained, R = task_of(config, corpus, device), len(group.runs)
     generators = [Generator().manual_seed(seed) for seed in range(R)]
-    configs = [run.config for run in task.runs]
+    configs = [run.config for run in group.runs]
     parameters = [initial(own, trained.sizes, draws) for own, draws in zip(configs, generators, strict=True)]
     updates = config.epochs * trained.epoch_updates
-    program = build(task.choice.engine, configs, trained.sizes, parameters, generators, device, updates)
+    program = build(group.choice.engine, configs, trained.sizes, parameters, generators, device, updates)
 
     @computing(config.precision)
     def seconds(updates: int) -> float:
@@ -239,14 +242,14 @@ def probe(task: Task, probe_s: float = PROBE_S) -> float:
     return statistics.median(took)
 
 
-def task_s(task: Task, update_s: float, plan: Plan) -> float:
+def program_s(program: RunGroup, update_s: float, plan: Plan) -> float:
     """Seconds that a program still has to train, its held-out readings included."""
-    config = task.config
-    epoch = 0 if config.fresh else reached(plan.folder, task.runs[0].run_id)[0]
+    config = program.config
+    epoch = 0 if config.fresh else reached(plan.folder, program.runs[0].run_id)[0]
     left = range(epoch + 1, config.epochs + 1)
-    updates = len(left) * task.extent.updates_per_epoch
+    updates = len(left) * program.extent.updates_per_epoch
     readings = sum(measures_held_out(config, number) for number in left)
-    trained = task_of(config, task.corpus)
+    trained = task_of(config, program.corpus)
     minibatches_held_out = trained.val_tokens * trained.epoch_updates / trained.tokens_per_epoch
     return update_s * (updates + readings * minibatches_held_out * FORWARD_SHARE)
 

@@ -88,6 +88,6 @@ def planned_jobs(estimates: Sequence[Estimate], options: Options) -> PlannedJobs
 
 def _seconds(guess: Estimate, runs: int) -> list[float]:
     """Of the programs of so many of a group's runs, each as long as its share of the group's runs is large."""
-    size = max(len(task.runs) for task in guess.programs)
+    size = max(len(program.runs) for program in guess.programs)
     each = sum(guess.seconds) / len(guess.group.runs)
     return [each * min(size, runs - first) for first in range(0, runs, size)]

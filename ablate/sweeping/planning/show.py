@@ -113,7 +113,7 @@ class Planned:
         groups = [
             {
                 "settings": [setting.setting_id for setting in guess.group.settings],
-                "programs": [len(task.runs) for task in guess.programs],
+                "programs": [len(program.runs) for program in guess.programs],
                 "num_hiddens": sorted({run.config.num_hiddens for run in guess.group.runs}),
                 "engine": guess.engine or None,
                 "update_s": guess.update_s if guess.programs else None,
@@ -187,7 +187,7 @@ def programs_table(estimates: Sequence[Estimate]) -> Table:
     for name in ("group", "settings", "programs × runs", "engine", "ms per update", "memory", "time each"):
         table.add_column(name, justify="left" if name == "engine" else "right")
     for number, guess in enumerate(estimates, 1):
-        sizes = Counter(len(task.runs) for task in guess.programs)
+        sizes = Counter(len(program.runs) for program in guess.programs)
         table.add_row(
             str(number),
             str(len(guess.group.settings)),

@@ -29,7 +29,7 @@ from ablate.sweeping.launching.options import options_of
 from ablate.sweeping.launching.queues import LEAVING, RUNNING, WAITING
 from ablate.sweeping.launching.worker import DONE, Beacon, CarryOut, Work
 from ablate.sweeping.plan import Run
-from ablate.sweeping.schedule import Task
+from ablate.sweeping.schedule import RunGroup
 from ablate.sweeping.summary import Summary
 
 Configs = Callable[..., Config]
@@ -495,7 +495,7 @@ def test_what_trains_is_told_as_soon_as_it_has_begun(small: Configs, tmp_path: P
     batch = Batch(tmp_path / "jobs" / "0001", "slurm", 1, ["7_0"])
     batch.write()
     beacon = Beacon(batch, 0)
-    task = Task([], [Run("a", small(), ()), Run("b", small(), ())], None)
+    task = RunGroup([], [Run("a", small(), ()), Run("b", small(), ())], None)
     beacon.epoch(task, "rnn", 1, 9.0)
     beacon.epoch(task, "rnn", 2, 8.0)  # is told later
     assert [(program["runs"], program["epoch"]) for program in batch.state(0).programs] == [(["a", "b"], 1)]
