@@ -106,7 +106,7 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Parsed], run_searc
 
 def fixed_value(config: Config, name: str) -> Any:
     """What a knob is that is not searched; None where there is none of that name."""
-    from ablate.sweeping.plan import knobs_of
+    from ablate.sweeping.labels import knobs_of
 
     return knobs_of(config).get(name)
 

@@ -36,7 +36,7 @@ from ablate.searching.study import looked_at
 from ablate.searching.trainer import Trainer
 from ablate.searching.workers import PREFIX, Worker
 from ablate.sweeping import schedule
-from ablate.sweeping.launching import collect
+from ablate.sweeping.launching import follower
 from ablate.sweeping.launching.following import Followed
 from ablate.sweeping.launching.options import Options
 from ablate.sweeping.launching.orders import code
@@ -185,9 +185,9 @@ def concluded(search: Search, prepared: Prepared) -> Outcome | None:
 def at_end(search: Search, prepared: Prepared) -> Outcome:
     """What has come of a search once its jobs have ended; a file system may take some time to show all of it."""
     search.worker.release_orphans()
-    deadline = time.monotonic() + collect.LATE_S
+    deadline = time.monotonic() + follower.LATE_S
     while (outcome := concluded(search, prepared)) is None and time.monotonic() < deadline:
-        time.sleep(collect.LOOK_S)
+        time.sleep(follower.LOOK_S)
     if outcome is not None:
         return outcome
     done = f"{search.counted()} of {counted(search.settings.n_trials, 'trial')}"
@@ -195,7 +195,7 @@ def at_end(search: Search, prepared: Prepared) -> Outcome:
     return Outcome(notes=[note])
 
 
-class SearchJobs(collect.Follower):
+class SearchJobs(follower.Follower):
     """The jobs that work on a search, until they have ended."""
 
     def __init__(self, folder: Path, search: Search) -> None:
@@ -206,7 +206,7 @@ class SearchJobs(collect.Follower):
 
     def submit(self, orders: Sequence[Mapping[str, Any]], queue: Queue, options: Options, carry_out: CarryOut) -> None:
         """Raises UserError."""
-        batch = collect.hand_over(self.folder, orders, queue, options, carry_out)
+        batch = follower.hand_over(self.folder, orders, queue, options, carry_out)
         self.add(batch, queue)
         self.progress.say(f"{queue.name}: {counted(batch.jobs, 'job')}: {batch.span}")
 

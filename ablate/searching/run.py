@@ -34,7 +34,7 @@ from ablate.searching.study import StudyEngines, joined
 from ablate.searching.trainer import Trainer
 from ablate.searching.workers import Worker
 from ablate.sweeping import schedule
-from ablate.sweeping.plan import knobs_of
+from ablate.sweeping.labels import knobs_of
 from ablate.tasks.facts import Words
 from ablate.timing.machine import check_own_node
 from ablate.training.checkpoints import check_interval

@@ -35,10 +35,11 @@ from ablate.sweeping import schedule
 from ablate.sweeping.hung import MOST_HUNG, Hung, Signs, end_stopped
 from ablate.sweeping.launch import take_over
 from ablate.sweeping.manifest import write_manifest
-from ablate.sweeping.plan import Plan, Setting, Texts, make_plan, write_failure
+from ablate.sweeping.plan import Plan, Setting, make_plan, write_failure
 from ablate.sweeping.programs import drop_older
 from ablate.sweeping.schedule import RunGroup
 from ablate.sweeping.summary import Summary
+from ablate.sweeping.texts import Texts
 from ablate.timing.machine import quality_jobs
 from ablate.training.checkpoints import Checkpoints
 from ablate.training.choice import Choice, choose
@@ -199,7 +200,7 @@ class Trainer:
     def _dispatch(self) -> None:
         """Fill the workers: runs of one shape together, those that have waited longest first."""
         while len(self.futures) < self.side_by_side:
-            groups = schedule.groups(Plan(self.folder, list(self.pending.values()), []), self.warn)
+            groups = schedule.groups(Plan(self.folder, list(self.pending.values())), self.warn)
             if not groups:
                 return
             group = groups[0]

@@ -19,11 +19,12 @@ from ablate.records.reading import RecordError
 from ablate.records.refused import undone_if_refused
 from ablate.sweeping import schedule
 from ablate.sweeping.hydra_jobs import one_name
+from ablate.sweeping.labels import label, varying
 from ablate.sweeping.launching.collect import over_queue
 from ablate.sweeping.launching.following import refuse_beside_jobs
 from ablate.sweeping.launching.options import Options
 from ablate.sweeping.manifest import check_same_question, write_manifest
-from ablate.sweeping.plan import Plan, label, make_plan, varying
+from ablate.sweeping.plan import Plan, make_plan
 from ablate.sweeping.planning.estimate import what_is_ahead
 from ablate.sweeping.programs import Programs, drop_older
 from ablate.sweeping.progress import Listener, Progress

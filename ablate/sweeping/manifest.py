@@ -24,8 +24,9 @@ from ablate.records.manifest import NO_QUESTION, load_manifest
 from ablate.records.places import failure_path, failures_dir, manifest_path
 from ablate.records.planned import with_planned
 from ablate.records.reading import RecordError, read_json
+from ablate.sweeping.labels import knobs_of, short_value
 from ablate.sweeping.naming import decides
-from ablate.sweeping.plan import Plan, knobs_of, short_value
+from ablate.sweeping.plan import Plan
 
 Values = dict[str, list[Any]]
 """Knob → its values over the settings of a sweep."""

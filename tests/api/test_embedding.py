@@ -313,5 +313,5 @@ def test_a_notebook_gets_a_bar_where_it_can_draw_one(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
     monkeypatch.setattr(progress, "find_spec", lambda name: object() if widgets else None)
-    assert progress.Progress(Plan(Path(), [], []), 0).live is widgets
-    assert progress.Progress(Plan(Path(), [], []), 0, quiet=True).live is False
+    assert progress.Progress(Plan(Path()), 0).live is widgets
+    assert progress.Progress(Plan(Path()), 0, quiet=True).live is False

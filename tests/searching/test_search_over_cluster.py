@@ -17,7 +17,7 @@ from ablate.config.errors import UserError
 from ablate.records import results
 from ablate.records.jobs import Batch, batches, jobs_dir
 from ablate.searching import over_cluster
-from ablate.sweeping.launching import collect, following
+from ablate.sweeping.launching import follower, following
 from ablate.sweeping.launching.queues import WAITING
 from ablate.sweeping.launching.worker import CarryOut, Work
 
@@ -58,8 +58,8 @@ class Cluster:
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(collect, "LATE_S", 0.0)
-    monkeypatch.setattr(collect, "LOOK_S", 0.01)
+    monkeypatch.setattr(follower, "LATE_S", 0.0)
+    monkeypatch.setattr(follower, "LOOK_S", 0.01)
     monkeypatch.setattr(over_cluster, "queue_of", lambda _: made)
     monkeypatch.setattr(following.slurm, "reachable", lambda: True)
     monkeypatch.setattr(

@@ -180,11 +180,11 @@ def _command(words: list[str], way: Way) -> int:
     from ablate.report import drawn
     from ablate.sweeping import programs
     from ablate.sweeping.devices import Device
-    from ablate.sweeping.launching import collect
+    from ablate.sweeping.launching import follower
 
     if not way.figures:
         drawn.drawing = lambda material, to: nullcontext(dict)
-    collect.LATE_S = 3.0
+    follower.LATE_S = 3.0
     if way.hangs:
         _let_hang(way.hangs)
     if way.devices > 1:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from ablate.config.schema import Config
-from ablate.sweeping import launch, plan
-from ablate.sweeping.plan import label, varying
+from ablate.sweeping import launch
+from ablate.sweeping.labels import label, varying
 
 Compose = Callable[..., Config]
 
@@ -49,7 +49,7 @@ def test_what_varies_is_looked_up_once_for_a_whole_sweep(
 
     def counted(configs: Sequence[Config]) -> list[str]:
         calls.append(len(configs))
-        return plan.varying(configs)
+        return varying(configs)
 
     monkeypatch.setattr(launch, "varying", counted)
     sweep([small(f"num_hiddens={h}", "seeds=1", "epochs=1") for h in (2, 3, 4)])

@@ -21,7 +21,7 @@ from ablate.config.schema import CONFIG_ROOT, Config, DataConfig
 from ablate.data.corpora import Corpus, load
 from ablate.data.labelled import labelled
 from ablate.sweeping import hydra_jobs
-from ablate.sweeping import plan as planning
+from ablate.sweeping import texts as sweep_texts
 from ablate.sweeping.naming import Asked
 from ablate.sweeping.plan import Plan, make_plan
 
@@ -109,7 +109,7 @@ def planned(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["ablate"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    monkeypatch.setattr(planning, "resolve_auto", on_docs)
+    monkeypatch.setattr(sweep_texts, "resolve_auto", on_docs)
     arrays = {"x": np.zeros((100, 40, 1)), "y": np.arange(100) % 10}
     curves = labelled("made-up", {key + part: value for key, value in arrays.items() for part in ("", "_test")})
     read = lru_cache(
@@ -121,7 +121,7 @@ def planned(
     )
     is_text = {fallback_data().name}
     monkeypatch.setattr(
-        planning,
+        sweep_texts,
         "load",
         lambda data, tokens: texts[data.tokens, data.cleaning] if data.name in is_text else read(data.name),
     )

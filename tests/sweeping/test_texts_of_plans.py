@@ -68,7 +68,7 @@ def test_pairs_of_ones_own(compose: Compose, tmp_path: Path) -> None:
 
 def test_a_large_vocabulary_is_warned_of(own: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any("different" in line for line in planned(tmp_path, own()).warnings)
-    monkeypatch.setattr("ablate.sweeping.plan.LARGE_VOCABULARY", 10)
+    monkeypatch.setattr("ablate.sweeping.texts.LARGE_VOCABULARY", 10)
     assert any("different chars" in line for line in planned(tmp_path, own()).warnings)
 
 

@@ -7,7 +7,8 @@ queues     a cluster: submit, ask, cancel; the one that a launcher means
 slurm      SLURM, by submitit
 ray        Ray
 following  what is known of jobs that were submitted
-collect    submitting what is missing, and waiting until it is on disk
+follower   jobs, handed over and followed until they have ended
+collect    those of a sweep: submitting what is missing, and waiting until it is on disk
 
 A job is given runs, never one run: those that can train together are trained as one program. It writes its records
 into the sweep's folder, and these tell what is finished; what the cluster says of a job only tells whether to go on

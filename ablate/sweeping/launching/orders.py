@@ -146,4 +146,4 @@ def plan_of(order: Mapping[str, Any]) -> Plan:
             if written_at(folder, own.run_id) == run["old"]:
                 setting.missing.append(own)
         settings.append(setting)
-    return Plan(folder, settings, [])
+    return Plan(folder, settings)

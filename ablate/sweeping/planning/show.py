@@ -16,9 +16,10 @@ from ablate.config.schema import Config
 from ablate.config.terminal import lines, working
 from ablate.report.tables import PLAIN, print_whole, value_text
 from ablate.sweeping.devices import devices
+from ablate.sweeping.labels import knobs_of, label, varying
 from ablate.sweeping.launch import folder_of
 from ablate.sweeping.naming import Asked
-from ablate.sweeping.plan import Plan, Setting, knobs_of, label, make_plan, varying
+from ablate.sweeping.plan import Plan, Setting, make_plan
 from ablate.sweeping.planning.estimate import Estimate, estimate, on_gpus, timings_missing, wall_s
 from ablate.sweeping.planning.jobs import PlannedJobs, planned_jobs
 from ablate.sweeping.planning.spread import detectable, metrics_of, smallest, spread_over_seeds

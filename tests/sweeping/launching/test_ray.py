@@ -16,7 +16,7 @@ from local_slurm import until
 from ablate.cli import main
 from ablate.records import results
 from ablate.records.jobs import State, batches
-from ablate.sweeping.launching import collect
+from ablate.sweeping.launching import collect, follower
 
 pytestmark = pytest.mark.filterwarnings("default")  # ray's own warnings
 
@@ -51,7 +51,7 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture
 def words(tmp_path: Path, small_arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(collect, "LATE_S", 3.0)
+    monkeypatch.setattr(follower, "LATE_S", 3.0)
     own = [word for word in small_arguments if not word.startswith(("seeds=", "epochs="))]
     return [*own, "report=false", "name=a"]
 
@@ -93,10 +93,10 @@ def test_a_node_that_is_lost(
 ) -> None:
     """Its task is begun again on another node, and goes on from its checkpoints. It is the first that has some: on a
     busy machine the other may begin when that would have ended."""
-    folder, look = Path("results/a"), collect.Following.look
+    folder, look = Path("results/a"), collect.SweepJobs.look
     lost = list[Any]()
 
-    def look_and_lose(self: collect.Following) -> None:
+    def look_and_lose(self: collect.SweepJobs) -> None:
         look(self)
         saved = {path.stem for path in (folder / "checkpoints").glob("*.pt")}
         ready = [one for one in states(folder) if one.programs and saved.issuperset(one.programs[0]["runs"])]
@@ -106,7 +106,7 @@ def test_a_node_that_is_lost(
             cluster.remove_node(lost[0], allow_graceful=False)
             cluster.nodes.append(cluster.add_node(num_cpus=1))
 
-    monkeypatch.setattr(collect.Following, "look", look_and_lose)
+    monkeypatch.setattr(collect.SweepJobs, "look", look_and_lose)
     assert main([*words, *LONG, *ON_RAY]) == 0
     assert lost
     assert sorted(bool(record["timing"]["resumed_at_epoch"]) for record in records(folder)) == [

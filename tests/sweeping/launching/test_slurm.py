@@ -24,7 +24,7 @@ from ablate.cli import main
 from ablate.config.errors import UserError
 from ablate.records import results
 from ablate.records.jobs import Batch, State, batches
-from ablate.sweeping.launching import collect
+from ablate.sweeping.launching import follower
 
 ON_SLURM = (
     "hydra/launcher=slurm",
@@ -42,7 +42,7 @@ Run = Callable[..., int]
 def run(tmp_path: Path, small_arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """`ablate run` in tmp_path."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(collect, "LATE_S", 3.0)
+    monkeypatch.setattr(follower, "LATE_S", 3.0)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
     def run(*words: str, name: str = "a") -> int:

@@ -14,7 +14,7 @@ import pytest
 from ablate.config.launchers import launchers
 from ablate.records.files import write_json
 from ablate.records.jobs import Batch, State
-from ablate.sweeping.launching import collect, following, slurm
+from ablate.sweeping.launching import follower, following, slurm
 from ablate.sweeping.launching.following import Followed
 from ablate.sweeping.launching.options import Slurm, options_of
 from ablate.sweeping.launching.queues import LEAVING, RUNNING, WAITING
@@ -83,7 +83,7 @@ def test_a_job_that_was_told_to_go_is_leaving(tmp_path: Path, command: Callable[
 
 def test_a_question_that_took_long_does_not_leave_jobs_alone_for_minutes() -> None:
     """As of a controller that has not answered for half a minute."""
-    assert [collect.pause_after(look_s) for look_s in (0.01, 0.5, 30.0)] == [1.0, 5.0, 15.0]
+    assert [follower.pause_after(look_s) for look_s in (0.01, 0.5, 30.0)] == [1.0, 5.0, 15.0]
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ def test_jobs_that_slurm_does_not_end_are_said_to_go_on(
         monkeypatch.setenv("PATH", str(tmp_path))
     else:
         command("scancel", script)
-    monkeypatch.setattr(collect, "LOOK_S", 0.01)
+    monkeypatch.setattr(follower, "LOOK_S", 0.01)
     batch = Batch(tmp_path / "jobs" / "0001", "slurm", 2, ["7_0", "7_1"])
     queue = object.__new__(slurm.SlurmQueue)
     jobs = [Followed(batch, job, {}, queue, State(beat=1, stopped="it was asked to end")) for job in range(2)]
     said = list[str]()
-    collect.cancel(jobs, lambda: None, said.append)
+    follower.cancel(jobs, lambda: None, said.append)
     assert len(said) == goes_on
     assert all("the same command collects them" in line for line in said)
     assert [one.queue is None for one in jobs] == [goes_on] * 2
