@@ -25,7 +25,7 @@ def check(model: Any) -> None:
             absent="tanh",
         ),
         Knob("coupled", bool, False, "true: F = 1 − I", absent=False),
-        Knob("peepholes", bool, False, "true: I and F also see C_{t-1}, O sees C_t, each unit its own", absent=False),
+        Knob("peepholes", bool, False, "true: I and F also see the old memory, O the new, unit by unit", absent=False),
         Knob("gate_recurrence", bool, False, "true: the gates also read those of the step before", absent=False),
     ],
     forget_gate="forget",

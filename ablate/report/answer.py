@@ -125,9 +125,9 @@ def _best(m: Material) -> Iterator[str]:
         yield f"Fastest: {name} with {speed} training tokens per second{fastest.said}."
     if lucky:
         yield (
-            "Where others are not told from it, a best setting was picked by the very runs that report it, and its "
-            "number is too good on average (selection bias). Tests: Welch's t against each other setting, corrected "
-            f"over all pairs. {m.fixed_tests_note}".rstrip()
+            "Where a test finds no difference from other settings, the best one was chosen by the same runs whose mean "
+            "is reported, and this mean is too good on average (selection bias). Tests: Welch's t, corrected over all "
+            f"pairs. {m.fixed_tests_note}".rstrip()
         )
 
 
@@ -166,9 +166,9 @@ def _best_of(m: Material, settings: pd.DataFrame, metric: str) -> _Best | None:
     said = f"; tied with {named(found.equal)}" * bool(found.equal)
     if len(found.near) == 1:
         value = (thousands if speed else mean_text)(setting(found.near[0]), metric)
-        said += f"; not told from {named(found.near)} ({value}) by a test"
+        said += f"; a test finds no difference from {named(found.near)} ({value})"
     elif found.near:
-        said += f"; not told from {named(found.near)} by a test"
+        said += f"; a test finds no difference from {named(found.near)}"
     if found.untested:
         said += f"; too few runs for a test against {named(found.untested)}"
     return _Best(best, said, bool(found.near or found.untested))
@@ -216,9 +216,8 @@ def _matters(m: Material) -> Iterator[str]:
     largest = f"{100 * others.iloc[0]:.0f} %" if others.iloc[0] >= 0.01 else "Less than 1 %"
     knob = marked_source(m.factored_settings, str(others.index[0]))
     yield (
-        f"{largest} of the variance of {scale_name(m.main, m.settings)} goes back to {knob}; seeds and chance account "
-        f"for "
-        f"{said}. {future_note(m.settings)}".strip()
+        f"{largest} of the variance of {scale_name(m.main, m.settings)} is due to {knob}; seeds and chance account "
+        f"for {said}. {future_note(m.settings)}".strip()
     )
 
 

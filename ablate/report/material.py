@@ -141,9 +141,9 @@ class Material:
             return ""
         why = self.design.text.removeprefix(ALWAYS_VALID).removeprefix("for ")
         return (
-            f"These tests and intervals hold for a number of runs fixed beforehand, which this was not ({why}): with "
-            f"looks in between more than {percent(1 - self.level)} are wrong by chance. Verdicts on claims allow for "
-            "that."
+            f"These tests and intervals hold for a number of runs that was fixed beforehand. Here it was not ({why}): "
+            f"with looks in between, more than {percent(1 - self.level)} are wrong by chance. Verdicts on claims allow "
+            "for that."
         )
 
     @property

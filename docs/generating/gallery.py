@@ -12,7 +12,7 @@ from ablate.report.answer import answer
 from ablate.report.contents import wanted
 from ablate.report.drawn import MAIN
 from ablate.report.plots.style import styled
-from generating.sweeps import commands_of, folders, material, page_command, verdicts_table
+from generating.sweeps import ROOT, commands_of, folders, material, page_command, preset_of, verdicts_table
 
 DPI = 110
 
@@ -42,17 +42,26 @@ def gallery() -> str:
     parts = [
         "# Gallery\n",
         "A card for each sweep whose records come with `ablate`, in `results/`: its question, its main figure, what "
-        "came out, the verdicts, and the command that trained it. The cards are made from the records when the site is "
-        "built. The command at the end of a card makes its report, with all tables, figures and warnings.\n",
+        "came out, the verdicts, and the command that trained it. The last command of a card makes the report, with "
+        "all tables, figures and warnings. The cards are made from the records when the site is built; the "
+        "[words](index.md#words-used-throughout) that they use are explained on the first page.\n",
     ]
     for folder in folders():
         parts.append(card(folder.name))
     return "\n".join(parts)
 
 
+def asked(name: str) -> str:
+    """The question of a sweep; behind it what sets the sweep apart from others of the same preset."""
+    own = name.removeprefix(preset_of(ROOT / "results" / name) or name).strip("_")
+    knob, _, values = own.partition("-")
+    said = f"{knob}={values.replace('-', ', ')}" if values else own.replace("_", " ")
+    return f"{material(name).question} ({said})" if own else str(material(name).question)
+
+
 def card(name: str) -> str:
     m = material(name)
-    lines = [f"## {name}\n", '<div class="card" markdown>\n', f"**{m.question}**\n"]
+    lines = [f"## {asked(name)} {{ #{name} }}\n", '<div class="card" markdown>\n', f"`{name}`\n"]
     if drawn := drawing(name):
         lines.append(f"![{drawn[0]}](gallery/{name}.png)\n")
     lines += [f"- {sentence}" for sentence in answer(m)]

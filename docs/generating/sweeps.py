@@ -64,10 +64,11 @@ def stand_together(names: Sequence[str]) -> str:
     corrected = dict(zip(map(id, tested), holm([float(one.p) for one in tested if one.p is not None]), strict=True))
     fall = [one for one in decided if not corrected[id(one)] < ALPHA]
     said = (
-        f"Of the {counted(len(tested), 'claim')} that are tested on this page, {len(decided)} are decided at 5 % each. "
-        f"If they are corrected as one family (Holm), {len(decided) - len(fall)} remain decided"
+        f"Each verdict above holds at 5 % for itself. Of the {counted(len(tested), 'claim')} that are tested on this "
+        f"page, {len(decided)} are decided. If all are corrected as one family (Holm), {len(decided) - len(fall)} "
+        "remain decided"
     )
-    lost = [f"{said}, and the verdicts on these do not stand:\n", *(f"- {one.statement}" for one in fall), ""]
+    lost = [f"{said}, and these are no longer decided:\n", *(f"- {one.statement}" for one in fall), ""]
     return "\n".join(lost) if fall else f"{said}.\n"
 
 

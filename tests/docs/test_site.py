@@ -76,6 +76,8 @@ def test_the_site_builds_strictly(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     fetched = re.compile(r'<(?:script|link|img|iframe)[^>]+(?:src|href)="(https?:)?//')
     texts = [page.read_text(encoding="utf-8") for page in pages]
     assert [str(page) for page, text in zip(pages, texts, strict=True) if fetched.search(text)] == []
+    assert (tmp_path / "site" / "search" / "search_index.js").exists()  # read where pages are opened from a disk
+    assert all('iframe-worker.js">' in text for text in texts)
     kinds = set(re.findall(r"th\.(\w+)", (CONFIG_ROOT / "docs" / "site.css").read_text(encoding="utf-8")))
     assert kinds == {"numbers", "verdicts"}
     for kind in kinds:  # which Markdown has from a heading, and would show as words where it is not its end

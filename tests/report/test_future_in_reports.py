@@ -77,7 +77,7 @@ def test_what_is_claimed_of_it_has_a_dagger_too(future: Material) -> None:
 
 def test_what_it_does_to_an_average_is_noted(future: Material) -> None:
     [said] = [line for line in answer(future) if "of the variance" in line]
-    assert f"goes back to bidirectional {DAGGER}; " in said
+    assert f"is due to bidirectional {DAGGER}; " in said
     assert said.endswith(FUTURE_NOTE)
     variance = sheets(future)["variance"]()
     assert [row[0] for row in variance.rows] == [f"bidirectional {DAGGER}", "seed", "residual"]
