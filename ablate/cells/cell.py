@@ -291,7 +291,9 @@ def cell(
         )
         gates = made.gates  # which evaluates the equations: a mistake in them is told here
         if strange := [gate for gate in gates if not gate.isascii()]:
-            raise ConfigError(f"cell {made.name}: its gate cannot be called {strange[0]!r}; give it another name{TYPED}")
+            raise ConfigError(
+                f"cell {made.name}: its gate cannot be called {strange[0]!r}; give it another name{TYPED}"
+            )
         if forget_gate is not None and forget_gate not in gates:
             raise ConfigError(f"cell {made.name}: forget_gate is {forget_gate!r}, but its gates are {listing(gates)}")
         for gate, sign in scales.items():

@@ -149,7 +149,10 @@ class Registry(Generic[T]):
         names = [knob.name for knob in knobs_of(thing)]
         for name in names:
             if name in self.reserved or names.count(name) > 1 or not (name.isidentifier() and name.isascii()):
-                raise ConfigError(f"{self.kind} {thing.name}: its knob cannot be called {name!r}; give it another name{TYPED * (not name.isascii())}")
+                spelt = "" if name.isascii() else TYPED
+                raise ConfigError(
+                    f"{self.kind} {thing.name}: its knob cannot be called {name!r}; give it another name{spelt}"
+                )
         self.found[thing.name] = thing
         if typed is not None:
             self.typed.add(thing.name)
