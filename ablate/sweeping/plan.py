@@ -164,11 +164,11 @@ def varying(configs: Sequence[Config]) -> list[str]:
     rows = [knobs_of(config) for config in configs]
     keys = dict.fromkeys(key for values in rows for key in values if key != "optimizer.lr")
     typed = {column(key): key for key in keys}
-    found = independent({name: [_plain(values.get(key)) for values in rows] for name, key in typed.items()})
+    found = independent({name: [framed(values.get(key)) for values in rows] for name, key in typed.items()})
     return sorted((typed[name] for name in found if name != "model"), key=lambda key: "." in key)
 
 
-def _plain(value: Any) -> Hashable:
+def framed(value: Any) -> Hashable:
     """A knob's value as the frames of records have it."""
     if isinstance(value, dict):
         return gates_text(value)
@@ -348,15 +348,15 @@ def find_finished(setting: Setting, folder: Path, neighbours: Neighbours) -> Non
     """
     known: dict[str, list[str]] = {}  # the runs of a setting were as a rule computed by the same code
 
-    def changed(code: Mapping[str, Sequence[float]]) -> list[str]:
+    def changed(code: Mapping[str, Sequence[float | None]]) -> list[str]:
         if str(code) not in known:
             known[str(code)] = changes(code, setting.config)
         return known[str(code)]
 
-    def current(code: Mapping[str, Sequence[float]]) -> bool:
+    def current(code: Mapping[str, Sequence[float | None]]) -> bool:
         return not changed(code)
 
-    def noted(code: Mapping[str, Sequence[float]]) -> bool:
+    def noted(code: Mapping[str, Sequence[float | None]]) -> bool:
         setting.changed += [change for change in changed(code) if change not in setting.changed]
         return current(code)
 

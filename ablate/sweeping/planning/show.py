@@ -18,7 +18,7 @@ from ablate.report.tables import PLAIN, print_whole, value_text
 from ablate.sweeping.devices import devices
 from ablate.sweeping.launch import folder_of
 from ablate.sweeping.naming import Asked
-from ablate.sweeping.plan import Plan, Setting, knobs_of, label, make_plan, varying
+from ablate.sweeping.plan import Plan, Setting, framed, knobs_of, label, make_plan, varying
 from ablate.sweeping.planning.estimate import Estimate, estimate, on_gpus, timings_missing, wall_s
 from ablate.sweeping.planning.jobs import PlannedJobs, planned_jobs
 from ablate.sweeping.planning.spread import detectable, metrics_of, smallest, spread_over_seeds
@@ -167,7 +167,7 @@ def settings_table(plan: Plan, varied: Sequence[str], estimates: Sequence[Estima
     for setting in plan.settings:
         values = knobs_of(setting.config)
         table.add_row(
-            *(value_text(values.get(name)) for name in swept),
+            *(value_text(framed(values.get(name))) for name in swept),
             str(updates(setting) or "–") if not setting.error else "–",
             *(str(count) if count else "–" for count in counts(setting)),
             str(numbers.get(setting.setting_id, "–")),
