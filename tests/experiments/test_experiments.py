@@ -214,7 +214,7 @@ def test_plan_counts_runs(ablated: Callable[..., tuple[int, str]], capsys: pytes
     ("words", "says"),
     [
         ([HILL, "momentun=0.5"], "did you mean momentum"),
-        ([HILL, "lr=fast"], "must be a number"),
+        ([HILL, "lr=fast"], "ablate: lr is 'fast'; it must be a number"),
         ([HILL, "steps=1.5"], "must be a whole number"),
         ([HILL, "noise=loud"], "normal or uniform"),
         ([HILL, "model=gru"], "'model'"),
