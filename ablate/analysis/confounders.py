@@ -209,6 +209,7 @@ def _not_converged(
 ) -> Found:
     finished = runs[runs["status"] == "ok"]
     change = finished["run_id"].map(late_change(curves)) if len(curves) else pd.Series(np.nan, index=finished.index)
+    change = change.astype(float)  # of no run, pandas takes what is mapped for the text that a run_id is
     by_setting = change.groupby(finished["setting_id"]).median()
     still = by_setting[by_setting < -NOT_CONVERGED]
     if still.empty:

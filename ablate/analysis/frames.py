@@ -26,9 +26,10 @@ KNOBS = columns()
 """What may tell two settings apart, as columns of the frames: without what a person brings."""
 
 
-def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
-    """One row per run of a sweep: its knobs, metrics and provenance; and a line for each file that is no record,
-    and for each metric of a user's own that fails.
+def runs_frame(sweep: Path, failed: FailedMetrics | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """One row per run of a sweep: its knobs, metrics and provenance; and a line for each file that is no record.
+
+    `failed` is told of the metrics of a user's own that fail, whose runs count all the same.
 
     Runs that somebody excluded are not there; a line says how many, and why.
     """
@@ -40,7 +41,7 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
         problems.append(f"{error}; no run is excluded")
     problems += map(str, left_out)
     excluded = {run_id for one in left_out for run_id in one.runs}
-    failed = FailedMetrics()
+    failed = FailedMetrics() if failed is None else failed
     seen: dict[tuple[str, int], str] = {}  # a setting's seed counts once, whoever wrote it twice
     for record in summaries(sweep):
         if isinstance(record, RecordError):
@@ -64,7 +65,6 @@ def runs_frame(sweep: Path) -> tuple[pd.DataFrame, list[str]]:
             rows.append(kind.row(record, curve, failed))
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
-    problems += failed.lines(len(rows), sweep)
     frame = rows.frame() if len(rows) else pd.DataFrame({name: [] for name in (*IDS, *columns())})
     if len(rows):  # a text counts by its content: a file that was renamed in between is no other knob
         by_age = frame.sort_values("started", kind="stable", na_position="first")

@@ -26,7 +26,7 @@ from ablate.claims.sentences import claim_of
 from ablate.claims.verdicts import judge
 from ablate.config.columns import named_column
 from ablate.config.errors import UserError, counted, listing, nearest
-from ablate.config.metrics import METRICS
+from ablate.config.metrics import METRICS, FailedMetrics
 from ablate.config.plugins import load as load_plugins
 from ablate.config.plugins import load_again
 from ablate.config.quoting import quote
@@ -395,11 +395,12 @@ class Sweep:
         parts = []
         for folder in self.folders:
             self.notes += load_again(plugins_of(folder))
-            runs, problems = runs_frame(folder)
+            failed = FailedMetrics()
+            runs, problems = runs_frame(folder, failed)
             if runs.empty:
                 raise no_run(folder, problems)
             self.notes += [f"skipped: {problem}" for problem in problems]
-            self.notes += [f"warning: {line}" for line in without_logarithm(runs)]
+            self.notes += [f"warning: {line}" for line in failed.lines(len(runs), folder) + without_logarithm(runs)]
             parts.append(runs.assign(sweep=encodable(str(folder))))
         return _sweep_first(pd.concat(parts, ignore_index=True))
 

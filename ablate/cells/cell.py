@@ -35,7 +35,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints, overload
 from ablate.cells.functions import ACTIVATIONS, sigmoid
 from ablate.cells.structure import Structure, structure_of
 from ablate.config.errors import ConfigError, listing, place
-from ablate.config.registry import CELLS, Knob
+from ablate.config.registry import CELLS, TYPED, Knob
 from ablate.config.resolved import Resolved
 
 PROVIDED = ("gate", "candidate", "reset")
@@ -290,6 +290,10 @@ def cell(
             check,
         )
         gates = made.gates  # which evaluates the equations: a mistake in them is told here
+        if strange := [gate for gate in gates if not gate.isascii()]:
+            raise ConfigError(
+                f"cell {made.name}: its gate cannot be called {strange[0]!r}; give it another name{TYPED}"
+            )
         if forget_gate is not None and forget_gate not in gates:
             raise ConfigError(f"cell {made.name}: forget_gate is {forget_gate!r}, but its gates are {listing(gates)}")
         for gate, sign in scales.items():

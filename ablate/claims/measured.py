@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ablate.analysis.aggregate import without_logarithm
 from ablate.analysis.curves import StoredCurves, late_change
 from ablate.analysis.frames import curves_frame, runs_frame
 from ablate.analysis.samples import samples, speed_samples
@@ -15,7 +16,7 @@ from ablate.analysis.tuning import choosing, tuned
 from ablate.claims.comparison import Comparison, DifferenceComparison, RatioComparison
 from ablate.claims.settings import NotTestable, settings_of
 from ablate.config.errors import UserError, listing
-from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
+from ablate.config.metrics import DEFAULT_METRIC, METRICS, FailedMetrics, by_difference, no_logarithm
 from ablate.config.registry import TASKS
 from ablate.records.design import Designs
 from ablate.records.files import encodable
@@ -118,6 +119,9 @@ class Frames:
     speed: pd.DataFrame | None = None
     sweep: Path | None = None
     problems: list[str] = field(default_factory=list)
+    """Records that were skipped, a line each."""
+    warnings: list[str] = field(default_factory=list)
+    """Metrics that fail, or cannot be compared, in some runs, a line each."""
     halved: bool = False
     """Whether these are the runs of the seeds that judge, beside as many that chose the settings."""
     designs: Designs | None = None
@@ -126,10 +130,12 @@ class Frames:
     @classmethod
     def read(cls, sweep: Path) -> "Frames":
         """Raises UserError for a folder without a finished run."""
-        runs, problems = runs_frame(sweep)
+        failed = FailedMetrics()
+        runs, problems = runs_frame(sweep, failed)
         if runs.empty:
             raise no_run(sweep, problems)
-        return cls(runs, sweep=sweep, problems=problems)
+        warnings = failed.lines(len(runs), sweep) + without_logarithm(runs)
+        return cls(runs, sweep=sweep, problems=problems, warnings=warnings)
 
     @property
     def name(self) -> str:
@@ -163,6 +169,8 @@ class Frames:
         values = {setting: one for setting, one in values.items() if len(one)}
         if not values:
             raise NotTestable(unmeasured(metric))
+        if metric in METRICS and (why := no_logarithm(METRICS[metric], np.concatenate(list(values.values())).tolist())):
+            raise NotTestable(why)
         return Samples(values, level, metric, "processes" if metric == SPEED else "seeds", self.halved)
 
     def probed(self, runs: pd.DataFrame) -> dict[str, pd.Series]:

@@ -21,6 +21,7 @@ from ablate.claims.settings import plain
 from ablate.config.columns import gate_named, named_column
 from ablate.config.dependence import gates_of, gates_text
 from ablate.config.errors import listing, nearest
+from ablate.config.knobs import GATE, is_knob, no_knob
 
 HOW = 'write A < B, A > B or A ~ B with values of a knob, such as "gru < lstm"'
 
@@ -50,6 +51,8 @@ def claim_of(
     most: bool = False,
 ) -> Claim:
     """The claim that a sentence makes of these settings, which vary `swept`. Raises ClaimError, in one line."""
+    for key in where or {}:
+        _check_gate(key, settings)
     terms, sign = sides(sentence)
     knob, values = _resolved(terms, settings, swept, by)
     if len(set(map(value_text, values))) < len(values):
@@ -66,6 +69,14 @@ def claim_of(
         within = {} if margin is None else {"margin": margin}
         entry["equivalent"] = {"of": {knob: values[0]}, "to": {knob: values[1]}} | within | share
     return make_claim(entry)
+
+
+def _check_gate(key: str, settings: pd.DataFrame) -> None:
+    """Raise ClaimError for a gate that no cell has: of every setting it would be true that it is held at none."""
+    gate = gate_named(key)
+    held = _values(settings, "gates") if "gates" in settings else []
+    if gate and not is_knob(GATE + gate) and not any(gate in gates_of(value) for value in held):
+        raise ClaimError(no_knob(GATE + gate))
 
 
 def _resolved(

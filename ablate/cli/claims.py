@@ -23,7 +23,7 @@ JSON = """\
 --json prints one JSON object on standard output instead of the tables: {"sweeps": […]}, and for each
   folder, sweep   where it is, and its name
   problems        records that were skipped, one sentence each
-  warnings        metrics that cannot be compared in some runs, one sentence each
+  warnings        metrics that fail, or cannot be compared, in some runs, one sentence each
   claims          id, statement, source, verdict (confirmed, refuted, undecided, not testable), metric, effect,
                   evidence, n, p, p_rank, method, needed, needed_low, needed_high, fact, sees_future; always_valid,
                   design and e (see docs/claims.md), p_page (corrected over these claims); for what decides,
@@ -83,7 +83,6 @@ def claims(arguments: list[str]) -> int:
     """Exit status: 0 whatever the verdicts, 2 for wrong input."""
     given = parser().parse_args(arguments)
 
-    from ablate.analysis.aggregate import without_logarithm
     from ablate.claims.choosing import claims_for
     from ablate.claims.measured import Frames
     from ablate.claims.reading import read_claims
@@ -113,8 +112,7 @@ def claims(arguments: list[str]) -> int:
             frames = Frames.read(sweep)
             for problem in frames.problems:
                 say(f"skipped: {problem}")
-            warnings = without_logarithm(frames.runs)
-            for line in warnings:
+            for line in frames.warnings:
                 say(f"warning: {line}")
             asked = [claim for file in given.claims or () for claim in read_claims(file)]
             asked += said(sentences, frames, given) if sentences else []
@@ -122,7 +120,7 @@ def claims(arguments: list[str]) -> int:
             verdicts = evaluate(frames, found, given.level, any_protocol=bool(asked))
             if given.json:
                 of_sweep = {"folder": str(sweep), "sweep": frames.name, "problems": list(map(str, frames.problems))}
-                judged.append({**of_sweep, "warnings": warnings, "claims": verdicts_json(verdicts)})
+                judged.append({**of_sweep, "warnings": frames.warnings, "claims": verdicts_json(verdicts)})
             elif verdicts:
                 print_verdicts(verdicts, title=frames.name)
             else:

@@ -19,7 +19,7 @@ from ablate.cli.entry import tell
 def parser() -> Parser:
     found = Parser("exclude", __doc__)
     found.add_argument("sweep", type=Path, help="a folder below results/")
-    found.add_argument("what", nargs="*", help="run ids, or KNOB=VALUE")
+    found.add_argument("what", nargs="*", default=[], help="run ids, or KNOB=VALUE")
     found.add_argument("--because", default="", metavar="TEXT", help="the reason, which the page shows")
     found.add_argument("--undo", action="store_true", help="include runs again: these, or all")
     found.add_argument("--list", action="store_true", help="list what is excluded")

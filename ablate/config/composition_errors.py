@@ -4,6 +4,7 @@ import re
 from typing import get_origin
 
 from ablate.config.choice_files import summaries, unreadable
+from ablate.config.columns import as_typed
 from ablate.config.errors import UserError, listing, nearest
 from ablate.config.knobs import can_be_swept, knobs, type_in_words
 from ablate.config.overrides import Override
@@ -83,7 +84,7 @@ def _wrong_type(error: Exception) -> str:
         if value.startswith("[") and name in knobs() and can_be_swept(name):
             return f'{where} is {value}; several values are swept below hydra.sweeper.params: {name}: "{value[1:-1]}"'
     elif override := re.search(r"Error merging override [+~]*(\S+)=(.*)", str(error)) or below:
-        name = where = override[1]
+        name, where = override[1], as_typed(override[1])
         value, cause = override[2], str(error.__cause__ or "")
     else:
         return ""

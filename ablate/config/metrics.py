@@ -357,6 +357,14 @@ def metric(
         raise ConfigError(f"better is {better!r}; choose lower, higher or neither")
 
     def register(function: Callable[..., float | None]) -> Callable[..., float | None]:
+        parameters = signature(function)
+        try:
+            parameters.bind(*[None] * (2 if _wants_curve(function) else 1))
+        except TypeError:
+            own = name or function.__name__
+            raise ConfigError(
+                f"the metric {own} takes {parameters}; write def {own}(record), or def {own}(record, curve)"
+            ) from None
         METRICS.add(
             Metric(
                 name or function.__name__,

@@ -326,7 +326,13 @@ def _value(knob: Knob, value: str) -> str:
         )
     if knob.name != "sweeps" and not can_be_swept(knob.name):
         _check_single(knob, value)
-    return value
+    return value if SWEEP_FUNCTION.fullmatch(inner) else ",".join(map(_ascii, split(value)))
+
+
+def _ascii(part: str) -> str:
+    """One value, in quotes where it has letters that Hydra's grammar knows only there."""
+    inner = part.strip()
+    return part if part.isascii() or is_quoted(inner) or inner[0] in "([{" else quote(inner)
 
 
 def _check_single(knob: Knob, value: str) -> None:

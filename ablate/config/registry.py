@@ -23,6 +23,9 @@ class NameTaken(ConfigError):
     """Something else has the name already."""
 
 
+TYPED = " of the letters a to z, digits and _, which a command can spell"
+"""Behind what is said of a name that is a key on the command line: Hydra's grammar has no other letters there."""
+
 ALWAYS = object()
 """As `absent` of a knob: whatever its value, it is part of a run's identity."""
 
@@ -145,8 +148,11 @@ class Registry(Generic[T]):
             )
         names = [knob.name for knob in knobs_of(thing)]
         for name in names:
-            if name in self.reserved or names.count(name) > 1 or not name.isidentifier():
-                raise ConfigError(f"{self.kind} {thing.name}: its knob cannot be called {name!r}; give it another name")
+            if name in self.reserved or names.count(name) > 1 or not (name.isidentifier() and name.isascii()):
+                spelt = "" if name.isascii() else TYPED
+                raise ConfigError(
+                    f"{self.kind} {thing.name}: its knob cannot be called {name!r}; give it another name{spelt}"
+                )
         self.found[thing.name] = thing
         if typed is not None:
             self.typed.add(thing.name)

@@ -30,7 +30,9 @@ def to_tensorboard(frames: Exported, folder: Path) -> None:
             for name, value in values.items():
                 writer.add_scalar(name, value, epoch)
         final = {f"final/{name}": value for name, value in run.metrics.items()}
-        for summary in hparams(dict(run.knobs), dict.fromkeys(final, 0.0)):  # type: ignore[no-untyped-call]
+        # beside the knobs, since TensorBoard shows no other text of a run in its table
+        told = {**run.knobs, "status": str(run.row["status"])}
+        for summary in hparams(told, dict.fromkeys(final, 0.0)):  # type: ignore[no-untyped-call]
             writer.file_writer.add_summary(summary)
         for name, value in final.items():
             writer.add_scalar(name, value)

@@ -63,7 +63,7 @@ class Record:
     evaluation: str | None = None  # how held-out text was read (ablate.config.metrics.evaluation)
     protocol: int = PROTOCOL
     schema: int = SCHEMA
-    code: dict[str, list[float]] = field(default_factory=dict)  # what it computed (`ablate.training.behaviour`)
+    code: dict[str, list[float | None]] = field(default_factory=dict)  # what it computed (`ablate.training.behaviour`)
     curve: dict[str, list[float | None]] = field(default_factory=dict)  # kept in its own file
 
 

@@ -24,7 +24,7 @@ from ablate.records.reading import RecordError, from_json, read_json
 from ablate.records.record import NewerRecord, Record, newer, outdated, whole_record
 from ablate.records.summaries import summaries_of
 
-Current = Callable[[Mapping[str, Sequence[float]]], bool]
+Current = Callable[[Mapping[str, Sequence[float | None]]], bool]
 """Whether the code of today computes what a record says of the code that computed it."""
 
 

@@ -10,6 +10,7 @@ from ablate.report.throughput import several
 def warnings(m: Material) -> list[str]:
     """What a reader should know before believing anything."""
     said = [warning.text for warning in m.warnings]
+    said += [f"{line[0].upper()}{line[1:]}." for line in m.broken]
     said += [f"Not run: {name}: {reason}" for name, reason in m.failures]
     said += untimed(m)
     said += [f"Skipped: {problem}" for problem in _few(m.skipped, "file")]

@@ -40,7 +40,7 @@ from ablate.claims.designs import ALWAYS_VALID, Design, design_of
 from ablate.claims.protocol import preset_path
 from ablate.config import plugins
 from ablate.config.errors import UserError
-from ablate.config.metrics import DEFAULT_METRIC
+from ablate.config.metrics import DEFAULT_METRIC, FailedMetrics
 from ablate.records import results
 from ablate.records.design import Designs
 from ablate.records.failures import failures
@@ -84,6 +84,7 @@ class Material:
     swept: list[str]  # the knobs that tell the settings apart
     factors: list[Factor]  # the same, those together whose effects cannot be told apart
     skipped: list[str]  # records that are none
+    broken: list[str]  # metrics of a person's own that fail
     failures: list[tuple[str, str]]  # settings that could not be run, and why
     verdicts: list[Verdict] = field(default_factory=list)
     warnings: list[Warning_] = field(default_factory=list)
@@ -194,9 +195,9 @@ def gather(
     """
     for line in plugins.load_again(plugins_of(folder)):
         attempt.say(line)
-    known = None
+    known, failed = None, FailedMetrics()
     with _course_of_many(folder) if whole else nullcontext(lambda: None) as course:
-        runs, skipped = runs_frame(folder)
+        runs, skipped = runs_frame(folder, failed)
         with suppress(Exception):  # it is read again where it is asked for, and said there why it cannot be
             known = course()
     search = attempt("the search", lambda: _search(folder))
@@ -206,7 +207,7 @@ def gather(
         skipped += search.skipped
     for problem in skipped:
         attempt.say(f"skipped: {problem}")
-    for line in without_logarithm(runs):
+    for line in (broken := failed.lines(len(runs), folder)) + without_logarithm(runs):
         attempt.say(f"warning: {line}")
     if search is None and runs.empty:
         raise UserError(f"{folder} holds no finished run yet")
@@ -227,6 +228,7 @@ def gather(
         swept=[],
         factors=[],
         skipped=skipped,
+        broken=broken,
         failures=[(one.name, one.error) for one in failures(folder)],
         search=search,
         attempt=attempt,

@@ -1,6 +1,7 @@
 """What the Hydra plugin calls: from the typed overrides to a search, of ablate or of any other Hydra program."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,8 @@ from hydra.types import RunMode
 
 from ablate.config import presets
 from ablate.config.composing import Composer, to_config
-from ablate.config.errors import ConfigError
-from ablate.config.knobs import GROUPS
+from ablate.config.errors import ConfigError, nearest
+from ablate.config.knobs import GROUPS, is_knob, no_knob
 from ablate.config.overrides import Override, check_size
 from ablate.config.registry import TASKS
 from ablate.config.schema import Config
@@ -96,6 +97,7 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Parsed], run_searc
         objectives(plain(sweeper.objective), searched_for(TASKS[base.task.name])),
         seeds=tuple(range(base.seed, base.seed + base.seeds)),
         parallel=2 * (base.threads or (cores() if cluster is None else cluster.cpus)),
+        task=base.task.name,
     )
     typed = [str(override) for override in config.hydra.overrides.task]
     preset = config.hydra.runtime.choices.get("sweeps")
@@ -127,11 +129,12 @@ def check_searchable(override: Parsed) -> None:
 
 
 def settings_of(
-    sweeper: "OptunaSweeper", found: tuple[Objective, ...], seeds: tuple[int, ...], parallel: int
+    sweeper: "OptunaSweeper", found: tuple[Objective, ...], seeds: tuple[int, ...], parallel: int, task: str = ""
 ) -> Settings:
-    """The options of the plugin, checked; `parallel` where they do not say."""
+    """The options of the plugin, checked; `parallel` where they do not say. `task` is none of another program."""
     sampler, sampler_options = named(sweeper.sampler, "sampler")
     pruner, pruner_options = named(sweeper.pruner, "pruner")
+    baseline = overrides_of(sweeper.baseline)
     return Settings(
         objectives=found,
         n_trials=whole(sweeper.n_trials, "n_trials"),
@@ -145,5 +148,21 @@ def settings_of(
         study=sweeper.study,
         seed=whole(sweeper.seed, "hydra.sweeper.seed", least=0),
         parallel=parallel if sweeper.parallel is None else whole(sweeper.parallel, "parallel"),
-        baseline=overrides_of(sweeper.baseline),
+        baseline=None if baseline is None else tuple(_in_full(word, task) if task else word for word in baseline),
     )
+
+
+def _in_full(word: str, task: str) -> str:
+    """`task.lr=1` for `lr=1` where that is a knob of an experiment's own: `lr` alone is that of recurrent networks,
+    which an experiment does not have. Raises ConfigError for what is no knob of the task.
+    """
+    override, facts = Override.read(word), TASKS[task]
+    key, own = override.key, [knob.name for knob in facts.knobs]
+    if facts.has_network:
+        if not is_knob(key):
+            raise ConfigError(f"baseline: {no_knob(key)}")
+        return word
+    if key.removeprefix("task.") not in own:
+        has = f"its knobs are {', '.join(own)}" if own else "it has no knobs"
+        raise ConfigError(f"baseline: the experiment {task} has no knob {key!r}{nearest(key, own)}; {has}")
+    return str(replace(override, key=f"task.{key.removeprefix('task.')}"))

@@ -61,11 +61,11 @@ def varying(configs: Sequence[Config]) -> list[str]:
     rows = [knobs_of(config) for config in configs]
     keys = dict.fromkeys(key for values in rows for key in values if key != "optimizer.lr")
     typed = {column(key): key for key in keys}
-    found = independent({name: [_plain(values.get(key)) for values in rows] for name, key in typed.items()})
+    found = independent({name: [framed(values.get(key)) for values in rows] for name, key in typed.items()})
     return sorted((typed[name] for name in found if name != "model"), key=lambda key: "." in key)
 
 
-def _plain(value: Any) -> Hashable:
+def framed(value: Any) -> Hashable:
     """A knob's value as the frames of records have it."""
     if isinstance(value, dict):
         return gates_text(value)

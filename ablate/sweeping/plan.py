@@ -226,15 +226,15 @@ def find_finished(setting: Setting, folder: Path, neighbours: Neighbours) -> Non
     """
     known: dict[str, list[str]] = {}  # the runs of a setting were as a rule computed by the same code
 
-    def changed(code: Mapping[str, Sequence[float]]) -> list[str]:
+    def changed(code: Mapping[str, Sequence[float | None]]) -> list[str]:
         if str(code) not in known:
             known[str(code)] = changes(code, setting.config)
         return known[str(code)]
 
-    def current(code: Mapping[str, Sequence[float]]) -> bool:
+    def current(code: Mapping[str, Sequence[float | None]]) -> bool:
         return not changed(code)
 
-    def noted(code: Mapping[str, Sequence[float]]) -> bool:
+    def noted(code: Mapping[str, Sequence[float | None]]) -> bool:
         setting.changed += [change for change in changed(code) if change not in setting.changed]
         return current(code)
 

@@ -51,7 +51,7 @@ def behaviour(config: Resolved) -> Behaviour:
     return {part: probe(key) for part, key in keys(config).items()}
 
 
-def changes(recorded: Mapping[str, Sequence[float]], config: Resolved) -> list[str]:
+def changes(recorded: Mapping[str, Sequence[float | None]], config: Resolved) -> list[str]:
     """What has changed since a run of this config was recorded with this behaviour, in words; empty for nothing.
 
     A part that is not recorded is that of `GOLDEN`; one that is not there either is taken as it is now.
@@ -81,11 +81,12 @@ def compared(config: Resolved) -> list[Resolved]:
     return [tiny_by_name(parts[part], revision()) for part in ("network", "update") if parts]
 
 
-def alike(before: Sequence[float], now: Sequence[float], tolerance: float = TOLERANCE) -> bool:
-    """Whether these are the numbers of the same code."""
+def alike(before: Sequence[float | None], now: Sequence[float | None], tolerance: float = TOLERANCE) -> bool:
+    """Whether these are the numbers of the same code; where one is not finite, neither may the other be."""
     pairs = zip(before, now, strict=False)
     return len(before) == len(now) and all(
-        math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance / 1000) for a, b in pairs
+        a is b if a is None or b is None else math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance / 1000)
+        for a, b in pairs
     )
 
 

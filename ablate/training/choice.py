@@ -118,7 +118,7 @@ def agreeing(config: Resolved) -> tuple[str, ...]:
     wrong = disagreeing(config)
     if config.engine in wrong:
         raise CombinationError(
-            f"engine={config.engine} computes something else than the readable network of ablate/models: "
+            f"engine={config.engine} computes something else than the readable network: "
             f"{wrong[config.engine]} differs; change both alike, or give engine=eager"
         )
     return tuple(engine for engine in engines_for(config) if engine not in wrong) or ("eager",)
@@ -139,8 +139,8 @@ def left_out(configs: Iterable[Resolved]) -> list[str]:
         with suppress(ConfigError):
             for engine, what in disagreeing(config).items() if config.engine == "auto" else ():
                 lines[
-                    f"engine=auto leaves out engine={engine}, which computes something else than the readable network "
-                    f"of ablate/models: {what} differs; change both alike for its speed"
+                    f"engine=auto leaves out engine={engine}, which computes something else than the readable network: "
+                    f"{what} differs; change both alike for its speed"
                 ] = None
     return list(lines)
 

@@ -34,7 +34,8 @@ from ablate.tasks import task_of
 from ablate.training.draws import FixedDraws
 from ablate.training.trajectory import Trajectory, stream, train_epoch
 
-Series = list[float]
+Series = list[float | None]
+"""None: not a finite number, which no JSON file can hold either."""
 
 TOLERANCE = 1e-6
 """Relative difference of two numbers of the same code at most, in float64."""
@@ -75,7 +76,7 @@ def _probe(key: str, _: tuple[int, ...]) -> Series:
         "task": lambda: _task(values),
         "measures": _measures,
     }[part]()
-    return [_rounded(value) for value in made]
+    return list(map(_rounded, made))
 
 
 @cache
@@ -83,9 +84,9 @@ def by_engine(engine: str, key: str, _: tuple[int, ...]) -> list[tuple[Series, f
     """The numbers of a probe by each form of an engine, with the tolerance that its precision needs."""
     part, values = _parsed(key)
     run = {"network": _network, "update": _update}[part]
-    out = [(run(engine, values), TOLERANCE)]
+    out = [(list(map(_rounded, run(engine, values))), TOLERANCE)]
     if engine == "cohort" and _has_native(part, values):
-        out.append((run("native", values), NATIVE_TOLERANCE))
+        out.append((list(map(_rounded, run("native", values))), NATIVE_TOLERANCE))
     return out
 
 
@@ -108,8 +109,8 @@ def _parsed(key: str) -> tuple[str, dict[str, Any]]:
     return part, json.loads(values)
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
 
 def _config(values: Mapping[str, Any]) -> Resolved:
@@ -193,7 +194,7 @@ def _program(engine: str, config: Resolved, sizes: int | Sizes, parameters: dict
     return kind([config], sizes, [parameters], generators=[dropout], updates=MINIBATCHES)
 
 
-def _trained(engine: str, config: Resolved) -> Series:
+def _trained(engine: str, config: Resolved) -> list[float]:
     """The loss of each minibatch, of the first one again held out, and the sum of all weights."""
     sizes = V if family(config).steps else Sizes(V, V)
     draws = FixedDraws()
@@ -209,7 +210,7 @@ def _may_draw(config: Resolved) -> bool:
     return bool(shares(config)) or any(part.source is not None for part in parts)
 
 
-def _losses(engine: str, config: Resolved, sizes: int | Sizes, parameters: dict[str, Tensor]) -> Series:
+def _losses(engine: str, config: Resolved, sizes: int | Sizes, parameters: dict[str, Tensor]) -> list[float]:
     carried = carries(config)
     program = _program(engine, config, sizes, parameters)
     losses = []
@@ -221,11 +222,11 @@ def _losses(engine: str, config: Resolved, sizes: int | Sizes, parameters: dict[
     return [*losses, float(program.evaluate(tokens[0], targets[0])), weights]
 
 
-def _network(engine: str, values: Mapping[str, Any]) -> Series:
+def _network(engine: str, values: Mapping[str, Any]) -> list[float]:
     return _trained(engine, _config(values))
 
 
-def _update(engine: str, values: Mapping[str, Any]) -> Series:
+def _update(engine: str, values: Mapping[str, Any]) -> list[float]:
     clips = CLIPS if values["clip"] else (None,)
     return [n for clip in clips for n in _trained(engine, _with_optimizer(_config({"cell": "rnn"}), values, clip))]
 
@@ -249,7 +250,7 @@ def _with_optimizer(config: Resolved, values: Mapping[str, Any], clip: float | N
 
 
 @FixedDraws.during
-def _initial(values: Mapping[str, Any]) -> Series:
+def _initial(values: Mapping[str, Any]) -> list[float]:
     config = _config(values)
     sizes = V if family(config).steps else Sizes(V, V)
     drawn = initial(config, sizes, stream(config.seed, "weights"), torch.float64)
@@ -266,7 +267,7 @@ class _Reader:
     """In the place of a program: notes what it is given to read."""
 
     def __init__(self) -> None:
-        self.read: Series = []
+        self.read: list[float] = []
 
     def step(self, tokens: Tensor, targets: Tensor, *, carry: bool) -> Tensor:
         self.read.append(_weighted(torch.cat([tokens.flatten(), targets.flatten()])) + carry)
@@ -274,7 +275,7 @@ class _Reader:
 
 
 @FixedDraws.during
-def _task(values: Mapping[str, Any]) -> Series:
+def _task(values: Mapping[str, Any]) -> list[float]:
     facts = TASKS[values["task"]]
     if not facts.code.__module__.startswith("ablate."):  # of a file of the user's, whose hash stands in the identity
         return []
@@ -291,7 +292,7 @@ def _task(values: Mapping[str, Any]) -> Series:
         corpus = load(data) if named else of_blocks([text], replace(data, path="probe.txt"))
     task = task_of(config, corpus)
     order = stream(config.seed, "data")
-    out: Series = []
+    out: list[float] = []
     for _ in range(2):
         reader = _Reader()
         train_epoch(task, reader, [order])  # type: ignore[arg-type]
@@ -309,7 +310,7 @@ def _labelled(steps: int) -> Corpus:
     return labelled("probe", {"x": x[:10].sin(), "y": y[:10], "x_test": x[10:].sin(), "y_test": y[10:]})
 
 
-def _measures() -> Series:
+def _measures() -> list[float]:
     trajectory = Trajectory()
     for epoch in range(40):
         trajectory.add([3 / (1 + epoch), 2.5 / (1 + epoch)], 1 + math.sin(epoch) if epoch % 4 == 3 else None, [3, 5])

@@ -55,6 +55,12 @@ def test_diverged(setting: Setting, together: Setting) -> None:
     assert re.search(r"\b5 of 20 .*\b2 of 3 .*clip=null \(4 of 7\)", found["diverged"])
 
 
+def test_where_every_run_diverged(setting: Setting, together: Setting) -> None:
+    """Also where run ids are of the type that pandas has for texts."""
+    runs = together(setting([None, None], lr=0.5), setting([None, None], lr=1.0)).astype({"run_id": "str"})
+    assert "diverged" in warnings(runs)
+
+
 def test_few_seeds(setting: Setting, together: Setting) -> None:
     """A diverged run counts too."""
     found = warnings(together(setting(STEADY[:3], lr=0.5), setting([*STEADY[:3], None], lr=1.0)))

@@ -294,3 +294,16 @@ def test_what_only_a_candidate_can_do_needs_one(compose: Callable[..., Config]) 
     model = replace(compose().model, cell="mine", readout="candidate")
     with pytest.raises(ConfigError, match="no candidate"):
         mine.check(model)
+
+
+def test_a_gate_and_a_knob_are_named_as_a_command_can_spell_them() -> None:
+    def with_gate(x, h, *, W, gate):  # type: ignore[no-untyped-def]
+        return gate.öffnen(x.öffnen + h @ W.öffnen) * h
+
+    def with_knob(x, h, *, W, größe: float = 1.0):  # type: ignore[no-untyped-def]
+        return größe * (x.new + h @ W.new)
+
+    for equations, name in ((with_gate, "öffnen"), (with_knob, "größe")):
+        with pytest.raises(ConfigError, match=f"cannot be called '{name}'; .* a to z"):
+            cell(equations)
+        assert equations.__name__ not in CELLS

@@ -56,6 +56,14 @@ def test_a_gate_beside_another_that_is_held_alike() -> None:
         judged("model.gates.update=null < model.gates.update=0.7", [None, "update=0.5"])
 
 
+def test_where_names_a_gate_that_a_cell_has() -> None:
+    """Of one that none has it would be true of every setting that it is held at none."""
+    for gate in ("update", "keep"):  # whose cell is in a file that is gone
+        judged("null < gates=keep=1", [None, "keep=1"], where={f"model.gates.{gate}": None})
+    with pytest.raises(UserError, match=r"'model\.gates\.updat'; did you mean model\.gates\.update\?"):
+        judged("null < gates=keep=1", [None, "keep=1"], where={"model.gates.updat": None})
+
+
 @pytest.mark.parametrize("name", ["model.a", "a"])
 def test_the_knob_of_a_cell_of_ones_own_is_named_as_typed_or_by_its_bare_name(name: str, tmp_path: Path) -> None:
     """Also by somebody who has the folder of results and not the file of the cell."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ablate.config.metrics import METRICS, Metric
 from ablate.config.schema import Config, to_dict
 from ablate.records import results
 from ablate.records.exclusion import Exclusion, write_exclusions
@@ -16,6 +17,7 @@ from ablate.records.record import Record
 from ablate.sweeping.plan import Plan, make_plan
 from ablate.sweeping.planning import estimate as estimating
 from ablate.sweeping.planning.estimate import Estimate, estimate, wall_s
+from ablate.sweeping.planning.show import settings_table
 from ablate.sweeping.planning.spread import LEAST_RUNS, Spread, detectable, main_metric, metrics_of, spread_over_seeds
 from ablate.training.choice import Choice
 
@@ -322,6 +324,19 @@ def test_what_a_number_of_seeds_detects_is_said() -> None:
     assert found_share(math.log(1 + percent / 100), 0.1, 20) == pytest.approx(0.8, abs=0.07)
     times = float(re.findall(r"of ([\d.]+) × the spread", detectable(None, 20))[0])
     assert times == pytest.approx(math.log(1 + percent / 100) / 0.1, rel=0.05)
+
+
+def test_a_metric_of_ones_own_is_called_by_its_title(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However that ends: what it is, its title does not say."""
+    monkeypatch.setitem(METRICS.found, "mine", Metric("mine", "log perplexity", "lower"))
+    assert " values of log perplexity that differ by " in detectable(Spread(0.1, 1, "x"), 20, "mine")
+    assert " perplexities that differ by " in detectable(Spread(0.1, 1, "x"), 20, "val_perplexity")
+
+
+def test_gates_are_shown_as_in_the_tables_of_a_sweep(small: Configs, plan: Callable[..., Plan]) -> None:
+    made = plan(small("model=gru"), small("model=gru", "model.gates.reset=1", "model.gates.update=0.5"))
+    table = settings_table(made, ["model.gates"], [])
+    assert list(table.columns[1].cells) == ["null", "reset=1 update=0.5"]
 
 
 def test_accuracies_are_forecast_as_differences() -> None:

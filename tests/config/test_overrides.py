@@ -254,3 +254,17 @@ def test_a_comma_in_the_name_of_a_text_is_noted(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("word", ["lr=1,5,9", "lr=0.5,1", "num_hiddens=8,12", "lr=1.5", "title=1,5", "model=gru,lstm"])
 def test_other_values_are_no_decimal_comma(word: str) -> None:
     assert decimal_comma(word) is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("model=größe", 'model="größe"'),
+        ("model=gru,größe", 'model=gru,"größe"'),
+        ('model="größe",gru', 'model="größe",gru'),
+        ("model=gru", "model=gru"),
+    ],
+)
+def test_a_name_with_other_letters_than_hydra_knows_is_quoted(typed: str, written: str) -> None:
+    assert for_hydra([typed]) == [written]
+    OverridesParser.create().parse_overrides([written])

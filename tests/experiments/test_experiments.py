@@ -214,7 +214,7 @@ def test_plan_counts_runs(ablated: Callable[..., tuple[int, str]], capsys: pytes
     ("words", "says"),
     [
         ([HILL, "momentun=0.5"], "did you mean momentum"),
-        ([HILL, "lr=fast"], "must be a number"),
+        ([HILL, "lr=fast"], "ablate: lr is 'fast'; it must be a number"),
         ([HILL, "steps=1.5"], "must be a whole number"),
         ([HILL, "noise=loud"], "normal or uniform"),
         ([HILL, "model=gru"], "'model'"),
@@ -353,6 +353,22 @@ def test_the_best_knobs_are_searched(tmp_path: Path, ablated: Callable[..., tupl
     again = ["--config-dir", str(tmp_path / "sweep"), "--config-name", "best", "seeds=1"]
     status, said = ablated(*again)
     assert status == 0, said
+
+
+def test_a_baseline_has_the_knobs_of_the_experiment(
+    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any
+) -> None:
+    """`lr` is the function's, not that of recurrent networks, at whose value it would be the defaults."""
+    script = written("def train(lr=0.0, *, seed):\n    return {'loss': lr}\n")
+    space = ("lr=choice(1.0,2.0)", "n_trials=2", "seeds=2")
+    status, said = ablated(script, *space, "hydra.sweeper.baseline={lr: 9}", command="search")
+    assert status == 0, said
+    baseline = json.loads((tmp_path / "sweep" / "search.json").read_text())["baseline"]
+    assert "task.lr=9" in json.dumps(baseline)
+    assert "-8 in loss" in said
+    status, said = ablated(script, *space, "hydra.sweeper.baseline={lrr: 9}", command="search")
+    assert status == 2
+    assert "baseline: the experiment train has no knob 'lrr'; did you mean lr?" in said
 
 
 @pytest.mark.full

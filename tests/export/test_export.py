@@ -22,6 +22,7 @@ from ablate.config.errors import UserError
 from ablate.export import FORMATS, export
 from ablate.export.exported import Exported
 from ablate.export.tabular import to_xlsx
+from tests.report.made import config, write_run
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,28 @@ def test_tensorboard(folder: Path, tmp_path: Path) -> None:
     events.Reload()
     assert [event.step for event in events.Scalars("perplexity")] == [1, 2, 3]
     assert "final/val_perplexity" in events.Tags()["scalars"]
+    assert told_to_tensorboard(logs[0])["status"] == "ok"
+
+
+def told_to_tensorboard(log: Path) -> dict[str, Any]:
+    """What the table of TensorBoard shows of a run beside its metrics."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    events = accumulator.EventAccumulator(str(log))
+    events.Reload()
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    hparams = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    return {name: getattr(value, value.WhichOneof("kind")) for name, value in hparams.items()}
+
+
+def test_a_run_that_diverged_is_told_from_others_in_tensorboard(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    for seed, value in enumerate((2.0, None)):
+        write_run(tmp_path / "two", config(num_hiddens=8), seed, value)
+    place = export([tmp_path / "two"], "tensorboard", tmp_path / "out")
+    logs = sorted((place / "two").iterdir())
+    assert [told_to_tensorboard(log)["status"] for log in logs] == ["ok", "diverged"]
 
 
 @pytest.mark.full

@@ -145,3 +145,17 @@ def test_options_stand_where_they_are_typed(sweep: Path) -> None:
 def test_a_knob_that_no_run_has_is_told_those_that_vary(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(sweep), "sed=1", "--because", "x"]) == 2
     assert "has sed; give a run id, or KNOB=VALUE of seed or lr; did you mean seed?" in capsys.readouterr().err
+
+
+def test_a_gate_that_no_cell_has_is_a_mistake(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is held at none in every run, which would all be excluded."""
+    assert main([str(sweep), "model.gates.updat=null", "--because", "a typo"]) == 2
+    assert "did you mean model.gates.update?" in capsys.readouterr().err
+    assert len(kept(sweep)) == 6
+
+
+def test_what_is_excluded_is_asked_for_where_nothing_is_given(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "required: sweep;" in capsys.readouterr().err
+    assert main([str(sweep)]) == 2
+    assert "run ids, or KNOB=VALUE" in capsys.readouterr().err

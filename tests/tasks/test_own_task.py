@@ -5,6 +5,7 @@ one thing is wrong.
 """
 
 import importlib.util
+import json
 import math
 import re
 import sys
@@ -23,6 +24,7 @@ import ablate
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.compare import comparisons
 from ablate.analysis.frames import runs_frame
+from ablate.cli.claims import main as claims
 from ablate.config.errors import ConfigError, UserError
 from ablate.config.metrics import METRICS, FailedMetrics, metric_of, metrics_of, no_logarithm
 from ablate.config.registry import DATASETS, FIGURES, TASKS
@@ -30,6 +32,9 @@ from ablate.config.schema import Config, DataConfig, OptimizerConfig
 from ablate.data.corpora import load
 from ablate.records import results
 from ablate.records.record import Record
+from ablate.report.blocks import Attempts
+from ablate.report.cautions import warnings as cautions
+from ablate.report.material import gather
 from ablate.searching.settings import objectives
 from ablate.tasks import task_of
 from ablate.tasks.task import Task
@@ -37,6 +42,8 @@ from ablate.testing import check_task
 from ablate.testing.tasks import small_config
 from ablate.training.choice import Choice
 from ablate.training.loop import train_together
+from tests.report.made import config as made_config
+from tests.report.made import write_manifest, write_run
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
@@ -396,7 +403,10 @@ def failing() -> None:
 def test_a_metric_that_fails_costs_the_report_its_own_values_and_is_told_in_a_line(sweep: Path) -> None:
     before, _ = runs_frame(sweep)
     failing()
-    runs, problems = runs_frame(sweep)
+    failed = FailedMetrics()
+    runs, skipped = runs_frame(sweep, failed)
+    problems = failed.lines(len(runs), sweep)
+    assert not skipped
     assert len(problems) == 2
     for problem, name in zip(problems, ("broken", "of_curve"), strict=True):
         assert re.search(rf"{name} \(test_own_task.py:\d+\).*KeyError.*{len(runs)} of the {len(runs)} runs", problem)
@@ -423,6 +433,43 @@ def test_a_metric_gives_one_number(value: Any) -> None:
     assert metric_of({"status": "ok", "metrics": {}}, "several", failed=failed) is None
     [line] = failed.said
     assert f"test_own_task.py:{several.__code__.co_firstlineno}" in line
+
+
+def test_a_metric_takes_the_record_and_the_curve() -> None:
+    for function in (lambda: 1.0, lambda record, curve, more: 1.0, lambda record, *, text: 1.0):
+        with pytest.raises(ConfigError, match=r"the metric mine takes \(.*\); write def mine\(record\)"):
+            ablate.metric("mine", better="lower", name="mine")(function)
+    assert "mine" not in METRICS
+    ablate.metric("mine", better="lower", name="mine")(lambda record, curve=None: 1.0)
+
+
+@pytest.mark.parametrize("metric", ["broken", "below"])
+def test_a_metric_that_fails_or_has_no_logarithm_is_a_warning_and_leaves_its_claims_untested(
+    tmp_path: Path, metric: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model in ("rnn", "gru"):
+        for seed in range(3):
+            write_run(tmp_path, made_config(model, num_hiddens=8), seed, 2.0 + seed / 10)
+    write_manifest(tmp_path)
+    failing()
+
+    @ablate.metric("below nothing", better="lower")
+    def below(record: Any) -> float:
+        return -2.0 if record["seed"] == 1 else 1.0
+
+    assert claims([str(tmp_path), "rnn < gru", "--metric", metric, "--json"]) == 0
+    told = capsys.readouterr()
+    [sweep] = json.loads(told.out)["sweeps"]
+    [claim] = sweep["claims"]
+    assert claim["verdict"] == "not testable"
+    assert sweep["problems"] == []
+    assert "skipped" not in told.err
+    for name in ("broken", "of_curve", "below"):
+        assert sum(f"the metric {name} " in line for line in sweep["warnings"]) == 1
+        assert told.err.count(f"warning: the metric {name} ") == 1
+    m = gather(tmp_path, Attempts(lambda line: None))
+    assert m.skipped == []
+    assert sum("etric broken " in line for line in cautions(m)) == 1
 
 
 def test_a_value_without_a_logarithm_is_kept_and_said() -> None:

@@ -19,6 +19,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+import ablate
 from ablate.cells import derivative
 from ablate.cells.cell import Cell
 from ablate.config import metrics
@@ -31,6 +32,8 @@ from ablate.engines.cohort.native import unavailable
 from ablate.networks import parameters
 from ablate.optimizers import rules
 from ablate.records import files
+from ablate.records.kinds import fits
+from ablate.records.record import KINDS
 from ablate.training import behaviour, probes, trajectory
 from ablate.training import choice as engines
 from ablate.training.behaviour import alike, changes, disagreement, golden, keys
@@ -161,7 +164,28 @@ def test_rounding_is_no_change() -> None:
     assert alike([1.0, 0.0, -3e5], [1 + 1e-9, 1e-12, -3e5 * (1 - 1e-9)])
     assert not alike([1.0], [1 + 1e-5])
     assert not alike([1.0], [1.0, 2.0])
-    assert not alike([1.0], [math.nan])
+    assert not alike([1.0], [None])
+    assert alike([1.0, None], [1.0, None])
+
+
+def test_equations_without_a_finite_number_are_those_of_their_records(compose: Configs, tmp_path: Path) -> None:
+    """As stored, where no file can hold a NaN; and the engines that find the same lack of numbers agree."""
+
+    @ablate.cell(source="a mistake")
+    def endless(x: Any, h: Any, *, W: Any) -> Any:
+        return torch.log(x.new + h @ W.new - 1e9)
+
+    try:
+        config = compose("model=endless")
+        found = behaviour.behaviour(config)
+        assert None in found["network"]
+        assert disagreement("cohort", config) == ""
+        files.write_json(tmp_path / "code.json", found)
+        stored = json.loads((tmp_path / "code.json").read_text())
+        assert fits(stored, KINDS["code"])
+        assert changes(stored, config) == []
+    finally:
+        del CELLS.found["endless"]
 
 
 # --- what records without numbers were computed by ---------------------------------------------------------

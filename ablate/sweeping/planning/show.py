@@ -16,7 +16,7 @@ from ablate.config.schema import Config
 from ablate.config.terminal import lines, working
 from ablate.report.tables import PLAIN, print_whole, value_text
 from ablate.sweeping.devices import devices
-from ablate.sweeping.labels import knobs_of, label, varying
+from ablate.sweeping.labels import framed, knobs_of, label, varying
 from ablate.sweeping.launch import folder_of
 from ablate.sweeping.naming import Asked
 from ablate.sweeping.plan import Plan, Setting, make_plan
@@ -168,7 +168,7 @@ def settings_table(plan: Plan, varied: Sequence[str], estimates: Sequence[Estima
     for setting in plan.settings:
         values = knobs_of(setting.config)
         table.add_row(
-            *(value_text(values.get(name)) for name in swept),
+            *(value_text(framed(values.get(name))) for name in swept),
             str(updates(setting) or "–") if not setting.error else "–",
             *(str(count) if count else "–" for count in counts(setting)),
             str(numbers.get(setting.setting_id, "–")),

@@ -119,8 +119,7 @@ def detectable(spread: Spread | None, seeds: int, metric: str = DEFAULT_METRIC) 
             return f"{seeds} seeds find any difference of {title}: over seeds it does not spread {of}"
         found = f"differences of {title} of {times * spread.sd:.2g} or more in four of five sweeps"
         return f"{seeds} seeds find {found}; the spread over seeds is {spread.sd:.2g} {of}"
-    title = METRICS[metric].title
-    what = "perplexities" if title.endswith("perplexity") else f"values of {title}"
+    what = "perplexities" if METRICS[metric].of_loss else f"values of {METRICS[metric].title}"
     found = f"{what} that differ by {percent(times * spread.sd)} or more in four of five sweeps"
     return f"{seeds} seeds find {found}; the spread over seeds is {percent(spread.sd)} {of}"
 
