@@ -111,7 +111,8 @@ def variance_split(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.
     explained = np.array([squares.get(source, 0.0) for source in sources])
     # Rounding may add up to more than there is, and another machine rounds otherwise.
     shares = explained / max(total, float(explained.sum()))
-    rest = max(0.0, 1 - float(shares.sum()))
+    rest = 1 - float(shares.sum())
+    rest = rest if rest > ROUNDING else 0.0
     return pd.DataFrame({"source": [*sources, "residual"], "share": [*shares, rest]})
 
 
