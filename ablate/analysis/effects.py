@@ -30,22 +30,37 @@ def main_effects(runs: pd.DataFrame, metric: str, knobs: Sequence[str], level: f
     `mean` is the geometric mean over the settings that have this value, each setting counting alike; the arithmetic
     one of a metric that may be 0. The interval is that of
     Student's t over the seeds: each seed gives its mean deviation over those settings, so that what the other knobs do,
-    the same for every seed, does not widen it, and ends where the metric does. Empty with fewer than two seeds.
+    the same for every seed, does not widen it, and ends where the metric does. Where settings have different numbers of
+    runs, each counts by how far its own mean can be off (`_over_seeds`). Empty where a setting has fewer than two.
     """
     known = _finite(runs, metric)
-    setting_mean = known.groupby("setting_id")["added_up"].transform("mean")
-    known = known.assign(setting_mean=setting_mean, deviation=known["added_up"] - setting_mean)
+    known = known.assign(setting_mean=known.groupby("setting_id")["added_up"].transform("mean"))
     rows, names = [], ("mean", "low", "high")
     for knob in knobs:
         for value, group in known.groupby(knob, dropna=False, sort=is_numeric_dtype(known[knob])):
             mean = group.drop_duplicates("setting_id")["setting_mean"].mean()
-            by_seed = group.groupby("seed")["deviation"].mean()
-            S = len(by_seed)
-            half = special.stdtrit(S - 1, 0.5 + level / 2) * by_seed.std(ddof=1) / S**0.5 if S > 1 else np.nan
+            error, df = _over_seeds(group)
+            half = special.stdtrit(df, 0.5 + level / 2) * error
             told = np.array([mean, mean - half, mean + half])
             told = np.clip(told, *METRICS[metric].bounds) if by_difference(metric) else np.exp(told)
             rows.append({"knob": knob, "value": value, "n": len(group)} | dict(zip(names, told, strict=True)))
     return pd.DataFrame(rows, columns=["knob", "value", "n", *names])
+
+
+def _over_seeds(runs: pd.DataFrame) -> tuple[float, float]:
+    """Standard error of the mean of the settings' means, and its degrees of freedom, from the runs of these settings.
+
+    A seed adds to the error what it does in all settings together. With n runs of every setting, of the same seeds,
+    that is the t interval of the n seeds' means. (NaN, NaN) where a setting has a single run.
+    """
+    n = runs.groupby("setting_id")["seed"].transform("size")
+    if n.min() < 2:
+        return np.nan, np.nan
+    deviation: pd.Series = (runs["added_up"] - runs["setting_mean"]) / np.sqrt(n * (n - 1))
+    by_seed = pd.DataFrame({"deviation": deviation, "weight": 1 / n**2}).groupby(runs["seed"]).sum()
+    error = np.sqrt(np.square(by_seed["deviation"]).sum()) / runs["setting_id"].nunique()
+    # As many seeds of equal weight are worth as much (Satterthwaite 1946).
+    return float(error), by_seed["weight"].sum() ** 2 / np.square(by_seed["weight"]).sum() - 1
 
 
 def interactions(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.DataFrame:
@@ -96,7 +111,8 @@ def variance_split(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.
     explained = np.array([squares.get(source, 0.0) for source in sources])
     # Rounding may add up to more than there is, and another machine rounds otherwise.
     shares = explained / max(total, float(explained.sum()))
-    rest = max(0.0, 1 - float(shares.sum()))
+    rest = 1 - float(shares.sum())
+    rest = rest if rest > ROUNDING else 0.0
     return pd.DataFrame({"source": [*sources, "residual"], "share": [*shares, rest]})
 
 

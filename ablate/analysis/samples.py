@@ -76,7 +76,10 @@ def clean_by_process(samples: Iterable[Mapping[str, Any]]) -> dict[int, list[flo
 def added_up(runs: pd.DataFrame, metric: str) -> pd.Series:
     """The values of `measured` on the scale on which effects add up: logarithms, or themselves where they may be 0."""
     values = measured(runs, metric)
-    scaled: pd.Series = values if by_difference(metric) else np.log(values)
+    if by_difference(metric):
+        return values
+    diverged = np.isneginf(values)  # of a metric that is better when higher
+    scaled: pd.Series = np.log(values.mask(diverged)).mask(diverged, -np.inf)
     return scaled
 
 

@@ -39,14 +39,18 @@ def with_speed(settings: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
     """The settings with tokens_per_s (see `speed_frame`; _low, _high) of one thread, its machine, and why a setting
     has none.
 
-    Timings of different machines are never pooled: where there are several, the one with most settings is shown.
+    Timings of different machines are never pooled: where there are several, the one with most settings is shown. Of
+    several timings of a setting, as several sweeps may have them, the last one counts.
     """
     columns = ["tokens_per_s", "tokens_per_s_low", "tokens_per_s_high", "why", "cpu", "machine"]
     if speed.empty or not (speed["threads"] == 1).any():
         return settings.assign(**dict.fromkeys(columns))
     alone = speed[speed["threads"] == 1]
-    machine = alone["machine"].mode().iloc[0]
-    return settings.merge(alone.loc[alone["machine"] == machine, ["setting_id", *columns]], on="setting_id", how="left")
+    machine = alone.groupby("machine")["setting_id"].nunique().idxmax()
+    timed = alone[alone["machine"] == machine].sort_values("measured_at", kind="stable")
+    return settings.merge(
+        timed.drop_duplicates("setting_id", keep="last")[["setting_id", *columns]], on="setting_id", how="left"
+    )
 
 
 def _row(timing: dict[str, Any]) -> dict[str, Any]:

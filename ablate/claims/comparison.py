@@ -201,7 +201,8 @@ class DifferenceComparison(Comparison):
     @property
     def margin(self) -> float:
         above = self.estimate - self.bound
-        return or_zero(-above if self.below else above) / self.top
+        scale = self.top if math.isfinite(self.top) else 1.0
+        return or_zero(-above if self.below else above) / scale
 
     @property
     def plainly(self) -> str:

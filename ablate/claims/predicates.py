@@ -141,7 +141,7 @@ class InShare(Predicate):
 
 @dataclass(frozen=True, kw_only=True)
 class Fails(InShare):
-    """They diverge or end above a value."""
+    """They diverge or end above a value of a metric that is not better when higher."""
 
     above: float
 

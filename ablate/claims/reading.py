@@ -29,6 +29,7 @@ The last line is the predicate, one for each claim:
 
 Perplexities, losses and speeds are compared by ratios: a margin of 0.1 is a tenth. Accuracy and BLEU, which may be 0,
 are compared by differences: a margin of 0.1 is 0.1 in their own unit (accuracy, course_bleu 0 … 1, bleu 0 … 100).
+solves and does_not_solve are for metrics that are better when higher, fails for all others.
 Each of them may add `in: most`: then it has to hold in more than half of the settings of the other knobs, not in all.
 """
 
@@ -145,12 +146,15 @@ def check_metric(name: str, predicate: Predicate, metric: str, entry: Mapping[st
         raise ClaimError(f"metric is {metric!r}; {name} reads {what} and no other metric: leave metric out")
     if isinstance(predicate, InShare) and metric == SPEED:
         raise ClaimError(f"{name} speaks of runs, which have no {SPEED}; give another metric")
-    if isinstance(predicate, Solves | Difference) and metric not in may_be_0:
-        instead = "fails" if isinstance(predicate, Solves) else "ratio"
-        raise ClaimError(f"metric is {metric!r}; {name} is for {listing(may_be_0)}, for others there is {instead}")
-    if isinstance(predicate, Ratio | Fails) and metric in may_be_0:
-        instead = "does_not_solve" if isinstance(predicate, Fails) else "difference"
-        raise ClaimError(f"metric is {metric!r}, which is better when higher and may be 0; use {instead}, not {name}")
+    if isinstance(predicate, Difference) and metric not in may_be_0:
+        raise ClaimError(f"metric is {metric!r}; {name} is for {listing(may_be_0)}, for others there is ratio")
+    if isinstance(predicate, Ratio) and metric in may_be_0:
+        raise ClaimError(f"metric is {metric!r}, which may be 0; use difference, not {name}")
+    rising = [name for name in claimable() if name in METRICS and METRICS[name].better == "higher"]
+    if isinstance(predicate, Solves) and metric not in rising:
+        raise ClaimError(f"metric is {metric!r}; {name} is for {listing(rising)}, for others there is fails")
+    if isinstance(predicate, Fails) and metric in rising:
+        raise ClaimError(f"metric is {metric!r}, which is better when higher; use does_not_solve, not {name}")
     low, high = METRICS[metric].bounds if metric in METRICS else (0.0, math.inf)
     if isinstance(predicate, Solves) and not low < predicate.reach <= high:
         raise ClaimError(f"{name}.at_least is {predicate.reach:g}; {metric} lies between {low:g} and {high:g}")

@@ -58,12 +58,12 @@ class Exported:
     def read(cls, sweeps: Sequence[Path], level: float) -> "Exported":
         """Raises UserError for a folder without a finished run."""
         runs, curves = [], []
-        for sweep in dict.fromkeys(sweeps):
+        for sweep, name in named_apart(sweeps).items():
             own, problems = runs_frame(sweep)
             if own.empty:
                 raise no_run(sweep, problems)
-            runs.append(own.assign(sweep=encodable(sweep.resolve().name)))
-            curves.append(curves_frame(sweep, own).assign(sweep=encodable(sweep.resolve().name)))
+            runs.append(own.assign(sweep=name))
+            curves.append(curves_frame(sweep, own).assign(sweep=name))
         every, curve = (
             part[["sweep", *(name for name in part if name != "sweep")]]
             for part in (pd.concat(parts, ignore_index=True) for parts in (runs, curves))
@@ -78,6 +78,16 @@ class Exported:
             parts = [row["model"], *(f"{knob}={value_text(row[knob])}" for knob in (*swept, "seed"))]
             curve = curves.get((row["sweep"], row["run_id"]), self.curves.iloc[:0])
             yield Run(" ".join(map(str, parts)), {str(name): value for name, value in row.items()}, curve)
+
+
+def named_apart(sweeps: Sequence[Path]) -> dict[Path, str]:
+    """Folder → its name; of several folders of one name the later ones with a number: `gates`, `gates-2`."""
+    found: dict[Path, str] = {}
+    for sweep in dict.fromkeys(sweeps):
+        name = encodable(sweep.resolve().name)
+        names = (name, *(f"{name}-{number}" for number in range(2, len(sweeps) + 1)))
+        found[sweep] = next(one for one in names if one not in found.values())
+    return found
 
 
 def library(module: str, extra: str, package: str | None = None) -> Any:

@@ -13,6 +13,8 @@ from ablate.config.errors import StorageError, UserError
 from ablate.export.exported import Exported, Run, library
 from ablate.records.files import make_folder
 
+LONGEST = 200
+"""Bytes of a folder's name that may follow from a run's."""
 BATCH = 1_000
 """Metrics that MLflow takes at once."""
 
@@ -100,7 +102,11 @@ def _empty(folder: Path) -> None:
 
 
 def _file_name(run: Run) -> str:
-    return run.name.replace(os.sep, "-").replace(" ", "_")
+    """The run's name; of one that is too long for a folder the beginning, and its id."""
+    name = run.name.replace(os.sep, "-").replace(" ", "_")
+    if len(name.encode()) <= LONGEST:
+        return name
+    return f"{name.encode()[:LONGEST].decode(errors='ignore')}-{run.row['run_id']}"
 
 
 TRACKERS: dict[str, Callable[[Exported, Path], None]] = {

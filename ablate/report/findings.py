@@ -131,6 +131,7 @@ def effects_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     ]
     mean = "Mean" if by_difference(m.main) else "Geometric mean"
     notes = [f"{mean} of the {measure_name(m.main, m.settings)} over all settings with that value."]
+    notes += ["No interval where a setting has one run."] * bool(table["low"].isna().any())
     notes += [future_note(m.settings)] * bool(future_note(m.settings))
     return cut(Sheet("effects", "Main effects", columns, rows, table, notes))
 

@@ -22,6 +22,7 @@ ESCAPES = {
     "{": r"\{",
     "}": r"\}",
     "[": "{[}",  # at the start of a row it would be an option of the \\ before it
+    "*": "{*}",  # and this a part of it
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": "$<$",

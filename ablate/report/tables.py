@@ -171,7 +171,7 @@ def with_interval(fresh: Mapping[str, Any] | None) -> str:
     if not fresh or fresh.get("value") is None:
         return "–"
     low, high = fresh.get("low"), fresh.get("high")
-    reach = f" ({low:.4g} to {high:.4g})" if low is not None and high else ""
+    reach = f" ({low:.4g} to {high:.4g})" if low is not None and high is not None else ""
     return f"{fresh['value']:.4g}{reach}"
 
 

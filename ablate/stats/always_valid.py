@@ -136,7 +136,7 @@ def signs_above(sums: np.ndarray) -> float:
 
 def by_seed(weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float = 0.95) -> AlwaysValid:
     """The weighted sum of settings, over the seeds (the index) that all of them have a value for."""
-    sums, silent = sums_by_seed(weights, {name: values[name].dropna() for name in weights})
+    sums, silent = sums_by_seed(weights, values)
     n, sums = len(sums), sums[~silent]
     if not np.isfinite(sums).all():
         return _signs(sums, n, level, "runs diverged")

@@ -70,14 +70,15 @@ def by_seed(weights: Mapping[str, float], values: Mapping[str, pd.Series], level
 
 
 def sums_by_seed(weights: Mapping[str, float], values: Mapping[str, pd.Series]) -> tuple[np.ndarray, np.ndarray]:
-    """The weighted sums (n,), seed by seed, of values that add up, over the seeds (the index) that all settings have;
-    and where one says nothing (n,), because what diverged in it cancels.
+    """The weighted sums (n,), seed by seed, of values that add up, over the seeds (the index) that all settings have
+    a value for; and where one says nothing (n,), because what diverged in it cancels.
 
     A diverged run counts as a value that grows, or falls, without bound: with several of them in a seed, the sign of
     the sum of their weights decides.
     """
-    seeds = reduce(pd.Index.intersection, (values[name].index for name in weights))
-    table = np.column_stack([values[name].loc[seeds].to_numpy(float) for name in weights])
+    known = [values[name].dropna() for name in weights]
+    seeds = reduce(pd.Index.intersection, (own.index for own in known))
+    table = np.column_stack([own.loc[seeds].to_numpy(float) for own in known])
     factors = np.array(list(weights.values()))
     diverged = np.isinf(table)
     growth = np.round((np.sign(table) * diverged * factors).sum(axis=1), 9)

@@ -45,7 +45,7 @@ class RatioTest(Effect):
 
 
 def ratio(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> RatioTest:
-    """The ratio a/b of two samples: Welch's t on logarithms; ranks where runs diverged (∞) or nothing spreads.
+    """The ratio a/b of two samples: Welch's t on logarithms; ranks where runs diverged (±∞) or nothing spreads.
 
     Of two series by seed that agree in every seed it is a fact that they are equal. NaNs are left out.
     """
@@ -89,16 +89,18 @@ def contrast(weights: Mapping[str, float], values: Mapping[str, pd.Series], leve
 def paired_ratio(a: pd.Series, b: pd.Series, level: float = 0.95) -> RatioTest:
     """The ratio a/b by the signed-rank test, over the seeds (the index) that both have a value for.
 
-    A pair counts by its log ratio; where both runs diverged (∞) it is a tie and tells nothing.
+    A pair counts by its log ratio; where both runs diverged (±∞) it is a tie and tells nothing.
     """
     left, right = common_seeds(a, b)
     return RatioTest(signed_rank(logs(left), logs(right), level))
 
 
 def logs(values: ArrayLike) -> np.ndarray:
-    """The scale on which ratios add up. Raises ValueError for values that are not positive."""
-    positive = np.asarray(values, dtype=float)
-    if (positive <= 0).any():
+    """The scale on which ratios add up; ±∞, as which a diverged run counts, stays itself. Raises ValueError for other
+    values that are not positive."""
+    given = np.asarray(values, dtype=float)
+    diverged = np.isneginf(given)  # of a metric that is better when higher
+    if (given[~diverged] <= 0).any():
         raise ValueError("a ratio needs positive values")
-    scaled: np.ndarray = np.log(positive)
+    scaled: np.ndarray = np.where(diverged, -np.inf, np.log(np.abs(given)))
     return scaled

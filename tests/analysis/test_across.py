@@ -105,3 +105,17 @@ def test_data_sets_are_named_by_what_tells_them_apart(runs: pd.DataFrame) -> Non
     assert set(named_data_sets(settings)) == {"a", "b", "c"}
     units = settings.assign(corpus="book", unit=settings["corpus"].map({"a": "char", "b": "word", "c": "word"}))
     assert set(named_data_sets(units)) == {"book (char)", "book (word, bbbbbb)", "book (word, cccccc)"}
+
+
+def test_settings_that_differ_in_the_last_digits_are_several(setting: Setting, together: Setting) -> None:
+    rates = (0.1234567, 0.1234568, 0.5)
+    some = together(
+        *(
+            setting([3.0 + lr, 3.1 + lr], corpus=name, corpus_sha256=name * 8, max_tokens=100, lr=lr)
+            for name in "ab"
+            for lr in rates
+        )
+    )
+    found = across(some, "perplexity")
+    assert found is not None
+    assert sorted(found.settings["at"]) == [f"lr={lr}" for lr in rates]

@@ -13,6 +13,7 @@ from scipy import stats
 
 from ablate.analysis.samples import measured, samples, setting_losses, speed_samples, typical
 from ablate.config.errors import UserError
+from ablate.config.metrics import METRICS, Metric
 
 Setting = Callable[..., pd.DataFrame]
 
@@ -55,6 +56,16 @@ def test_mean_of_a_setting_of_what_may_be_0_lower_is_better(setting: Setting, to
     runs = together(setting([0.0, 0.5]), setting([0.3, None, 0.5], model="gru"), setting([0.9, None], model="lstm"))
     values = setting_losses(runs, "accuracy").set_index("setting_id")["value"]
     assert dict(values) == pytest.approx({"plain": -0.25, "model=gru": -0.4, "model=lstm": math.inf})
+
+
+def test_diverged_runs_of_what_is_better_when_higher(
+    setting: Setting, together: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On logarithms, too, they are the worst, and not runs of which nothing was measured."""
+    monkeypatch.setitem(METRICS.found, "snr", Metric("snr", "signal to noise", "higher"))
+    runs = together(setting([2, 8]), setting([3, None, 3], model="gru"), setting([3, None], model="lstm"))
+    values = setting_losses(runs.assign(snr=runs["perplexity"]), "snr").set_index("setting_id")["value"]
+    assert dict(values) == pytest.approx({"plain": -math.log(4), "model=gru": -math.log(3), "model=lstm": math.inf})
 
 
 def timing(setting_id: str, samples: list[tuple[int, float, str]], median: float | None = 1.0) -> dict[str, Any]:

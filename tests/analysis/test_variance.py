@@ -172,6 +172,23 @@ def test_main_effects_count_settings_alike(setting: Setting, together: Setting) 
     assert math.isnan(table["low"].iloc[1])
 
 
+def test_settings_of_few_runs_widen_an_effect(setting: Setting, together: Setting) -> None:
+    """Over 2 runs of one setting and 8 of another the error is that of both means, not that of ten seeds."""
+    many, few = [0.1, -0.1] * 4, [0.3, -0.3]
+    runs = together(
+        setting(np.exp([1 + value for value in many]).tolist(), num_hiddens=8),
+        setting(np.exp([2 + value for value in few]).tolist(), num_hiddens=16, first_seed=8),
+        setting([math.e, math.e**2], lr=0.1, num_hiddens=8),
+        setting([math.e], lr=0.1, num_hiddens=16),
+    )
+    table = main_effects(runs, "perplexity", ["lr"]).set_index("value")
+    error = math.sqrt(np.var(many, ddof=1) / 8 + np.var(few, ddof=1) / 2) / 2
+    weights = np.array([1 / 64] * 8 + [1 / 4] * 2)
+    half = stats.t.ppf(0.975, weights.sum() ** 2 / (weights**2).sum() - 1) * error
+    assert np.log(table.loc[1.0, "high"]) == pytest.approx(1.5 + half)
+    assert table.loc[0.1, ["low", "high"]].isna().all()  # what a single run says of its spread
+
+
 def test_a_knob_that_can_be_off(setting: Setting, together: Setting) -> None:
     runs = together(setting([2.0, 2.0], clip=1.0), setting([3.0, 3.0], clip=None))
     table = main_effects(runs, "perplexity", ["clip"])

@@ -248,6 +248,14 @@ def test_runs_that_solve_are_counted() -> None:
     assert verdict(broken, does_not_solve=halves, metric="accuracy", where={"model": "gru"}).verdict == "confirmed"
 
 
+def test_a_diverged_run_fails_by_whatever_is_better_when_lower() -> None:
+    frame = scores(grid(model=["gru"]), [[1.0] * 6]).rename(columns={"accuracy": "bits_per_character"})
+    frame["status"] = "diverged"
+    failed = verdict(frame, fails={"above": 2, "at_least": 0.5}, metric="bits_per_character")
+    assert failed.verdict == "confirmed"
+    assert "6 of 6" in failed.effect
+
+
 def test_what_sees_the_future_is_marked() -> None:
     frame = runs(grid(bidirectional=[False, True]), [8, 2])
     frame["sees_future"] = frame["bidirectional"]

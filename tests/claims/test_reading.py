@@ -116,6 +116,8 @@ SOLVED = {"solves": {"at_least": 0.9, "in_share": 0.5}}
         ({"equivalent": {"of": {"lr": 1}, "to": {"lr": 2}}, "metric": "bleu"}, ["lacks margin", "bleu, 0 to 100"]),
         ({"no_trend": {"along": "lr"}, "metric": "accuracy"}, ["lacks margin", "accuracy, 0 to 1"]),
         ({"fails": {"above": 9, "at_least": 0.5}, "metric": "bleu"}, ["use does_not_solve, not fails"]),
+        (SOLVED | {"metric": "bits_per_character"}, ["solves is for accuracy", "there is fails"]),
+        (TWO | {"metric": "bits_per_character"}, ["'bits_per_character', which may be 0", "use difference, not ratio"]),
         ({"solves": SOLVED["solves"]}, ["'tail_perplexity'", "solves is for accuracy", "there is fails"]),
         (SOLVED | {"metric": "tokens_per_s"}, ["solves speaks of runs", "tokens_per_s"]),
         ({"solves": {"at_least": 99, "in_share": 0.5}, "metric": "accuracy"}, ["at_least is 99", "between 0 and 1"]),

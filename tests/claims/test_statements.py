@@ -87,6 +87,8 @@ def test_margins_are_distances_from_the_bound_on_the_side_of_the_claim() -> None
     assert RatioComparison("", "", ratio(math.inf * ones, math.inf * ones)).margin == 0  # says nothing
     bleu = DifferenceComparison("", "", difference(31 * ones, 29 * ones), 1.0, below=False, metric="bleu")
     assert bleu.margin == pytest.approx(0.01)
+    bits = DifferenceComparison("", "", difference(2 * ones, ones), metric="bits_per_character", below=False)
+    assert bits.margin == pytest.approx(1.0)  # of what has no largest value in its own unit: 0 would rank nothing
     assert Share("", 6, 8, 0.5, True, 0.95).margin == pytest.approx(0.25)
     assert Share("", 6, 8, 0.5, False, 0.95).margin == pytest.approx(-0.25)
 

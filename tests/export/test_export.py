@@ -22,6 +22,7 @@ from ablate.config.errors import UserError
 from ablate.export import FORMATS, export
 from ablate.export.exported import Exported
 from ablate.export.tabular import to_xlsx
+from ablate.export.trackers import _file_name
 from tests.report.made import config, write_run
 
 
@@ -65,6 +66,23 @@ def test_tables_hold_the_frames(folder: Path, tmp_path: Path, to: str) -> None:
     assert len(READ[to](place, "settings")) == 2
     curves = READ[to](place, "curves")
     assert curves["perplexity"].tolist() == pytest.approx(curves_frame(folder, runs)["perplexity"].tolist())
+
+
+def test_folders_of_one_name_stay_apart(folder: Path, tmp_path: Path) -> None:
+    """Else a run of both would have each of its epochs twice."""
+    other = tmp_path / folder.name
+    shutil.copytree(folder, other)
+    frames = Exported.read([folder, other], 0.95)
+    assert set(frames.runs["sweep"]) == set(frames.curves["sweep"]) == {"two", "two-2"}
+    runs = list(frames.each())
+    assert all([epoch for epoch, _ in run.epochs()] == [1, 2, 3] for run in runs)
+
+
+def test_a_long_name_of_a_run_is_one_of_a_folder(folder: Path) -> None:
+    run = next(Exported.read([folder], 0.95).each())
+    name = _file_name(replace(run, name="a knob=" + "\N{GREEK SMALL LETTER ALPHA}" * 300))
+    assert len(name.encode()) < 255
+    assert name.endswith(run.row["run_id"])
 
 
 @pytest.mark.parametrize("to", ["csv", "parquet"])

@@ -151,6 +151,10 @@ SHAPES: dict[str, pd.DataFrame] = {
         {"sampling": ("sequential", "random"), "clip": (None, 1.0)},
         diverges=lambda s, seed: s["clip"] is None and (s["sampling"] == "sequential" or seed == 0),
     ),
+    "beside_each_other": sweep(
+        {"model": ("lstm", "gru"), "sampling": ("sequential", "random"), "clip": (None, 0.1, 1.0)},
+        diverges=lambda s, seed: seed == 0,
+    ),
     "model_by_lr_by_size": sweep({"model": ("rnn", "lstm", "gru"), "lr": LRS, "num_hiddens": SIZES}, seeds=3),
     "model_by_sampling": sweep({"model": ("rnn", "gru"), "sampling": ("sequential", "random"), "num_hiddens": SIZES}),
     "two_numbers": sweep({"lr": LRS, "num_hiddens": SIZES}, seeds=3),

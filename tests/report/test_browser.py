@@ -5,6 +5,7 @@ Needs Chromium (apt-get install chromium), and what reads print pdftotext (poppl
 
 import html
 import json
+import math
 import os
 import re
 import shutil
@@ -23,7 +24,7 @@ from ablate.config.schema import CONFIG_ROOT
 from ablate.report.blocks import Attempts, unheard
 from ablate.report.html import TEMPLATES
 from ablate.report.material import gather
-from ablate.report.tables import mean_text, plus_minus
+from ablate.report.tables import bounded, mean_text, plus_minus
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -320,6 +321,18 @@ def test_runs_that_lie_decades_apart(values: list[list[float | None]], tmp_path:
     assert 2 <= len(ticks) <= 8
     assert len({float(tick) for tick in ticks}) == len(ticks)
     assert max(map(len, ticks)) <= 6
+
+
+@pytest.mark.full
+def test_halves_are_rounded_as_in_the_tables(tmp_path: Path) -> None:
+    shares = [0.0625, 0.1875, 0.3125, 0.8125]
+    metric = {"heading": "accuracy", "title": "accuracy", "logs": False, "top": 1}
+    data = {
+        "knobs": [], "settings": [[]] * 4, "seeds": [0], "metrics": [metric], "values": [[[one] for one in shares]],
+        "diverged": [[]] * 4, "quantiles": [0, 0], "note": "",
+    }  # fmt: skip
+    means, _ = title_of(EXTREMES, json.dumps(data), tmp_path)
+    assert means == [bounded(one, math.nan, math.nan, 1) for one in shares]
 
 
 SORT = """

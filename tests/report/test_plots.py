@@ -119,6 +119,7 @@ def assert_legible(figure: Figure) -> None:
         "gates",
         "layers",
         "sampling_by_clip",
+        "beside_each_other",
         "twenty_values",
         "models_diverged",
         "all_diverged",

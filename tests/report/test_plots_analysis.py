@@ -3,6 +3,7 @@
 The frames are made by hand in the form that the analysis gives them; positions are compared with their numbers.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -164,11 +165,13 @@ def test_effects_share_an_axis_and_order_their_values(tmp_path: Path) -> None:
     assert_drawn(figure, tmp_path)
 
 
-def test_effects_with_long_names_stand_upright() -> None:
-    table = pd.DataFrame({"knob": "model", "value": GATES, "mean": range(1, 8), "low": np.nan, "high": np.nan, "n": 1})
-    figure = plots.effects(table)
+@pytest.mark.parametrize("names", [GATES, [f"a_long_name_of_a_cell_with_everything_{n}" for n in range(12)]])
+def test_effects_with_long_names_stand_upright(names: Sequence[str]) -> None:
+    rows = {"knob": "model", "value": names, "mean": range(1, len(names) + 1), "low": np.nan, "high": np.nan, "n": 1}
+    lr = {"knob": "lr", "value": [0.5, 1.0], "mean": [2.0, 3.0], "low": 1.5, "high": 3.5, "n": 2}
+    figure = plots.effects(pd.concat([pd.DataFrame(rows), pd.DataFrame(lr)], ignore_index=True))
     assert figure.axes[0].get_xticklabels()[0].get_rotation() == 90
-    assert any("one seed, no interval" in text for text in said(figure))
+    assert any("no interval where a setting has one run" in text for text in said(figure))
     assert_legible(figure)
 
 

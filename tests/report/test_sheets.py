@@ -146,6 +146,7 @@ def test_markdown_keeps_its_settings() -> None:
         assert "<i>" not in row
     assert rows[1] == "| :--- | ---: | :--- |"
     assert markdown_escaped("num_hiddens") == "num_hiddens"
+    assert markdown_escaped("~a~") == r"\~a\~"  # else GitHub strikes it through
 
 
 def test_latex_has_no_bare_special_character() -> None:
@@ -161,6 +162,7 @@ def test_latex_has_no_bare_special_character() -> None:
     assert not re.search(r"^\[", text, re.MULTILINE)  # \\ would take it for an option
     assert "xelatex" in text.splitlines()[0]
     assert latex_escaped("5.2 ± 0.1") == r"5.2 $\pm$ 0.1"
+    assert latex_escaped("*a") == "{*}a"  # \\* is a command of its own, which would swallow it at the start of a row
     assert latex_escaped("a\x0cb\x1b\x00c\u2028d") == "a b c d"  # of which TeX ends a paragraph, or refuses the file
 
 

@@ -7,7 +7,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.stats import RatioTest, detectable_ratio, least_runs, paired_ratio, ratio, ratio_contrast, seeds_for
+from ablate.stats import (
+    RatioTest,
+    detectable_ratio,
+    least_runs,
+    paired_ratio,
+    pairwise_ratios,
+    ratio,
+    ratio_contrast,
+    seeds_for,
+)
 
 INF, NAN = math.inf, math.nan
 
@@ -107,6 +116,21 @@ def test_both_diverged_is_a_tie_at_any_bound() -> None:
 def test_only_positive_values_have_ratios() -> None:
     with pytest.raises(ValueError, match="positive"):
         paired_ratio(series(1, 0), series(1, 1))
+
+
+def test_diverged_runs_are_the_worst_where_higher_is_better() -> None:
+    """Their −∞ is no value without a logarithm."""
+    test = ratio(series(3, 4, -INF, -INF), series(5, 6, 7, 8))
+    assert "runs diverged" in test.method
+    assert (test.low, test.n) == (0, 4)
+    assert test.p_below() == pytest.approx(1 / 70)
+    assert pairwise_ratios({"a": series(3, -INF), "b": series(5, 6)}, [("a", "b")]).n.tolist() == [2]
+
+
+def test_a_seed_without_a_value_takes_no_part_in_a_contrast() -> None:
+    values = {name: series(*[1.1 * k + 1 for k in range(7)]) for name in "abc"}
+    values["a"][0], values["b"][1] = INF, NAN
+    assert ratio_contrast({"a": 1, "b": 1, "c": -2}, values).n == 6
 
 
 # --- two samples --------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import functools
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,17 @@ def test_machines_are_never_pooled(compose: Callable[..., Any], tmp_path: Path) 
     settings = with_speed(pd.DataFrame({"setting_id": ["a", "b", "c"]}), speed_frame(tmp_path))
     assert list(settings["tokens_per_s"].fillna(0)) == pytest.approx([50_000, 50_000, 0])
     assert set(settings["machine"].dropna()) == {"here"}
+
+
+def test_a_setting_that_two_sweeps_have_timed_is_one(compose: Callable[..., Any], tmp_path: Path) -> None:
+    config = compose()
+    earlier, later = tmp_path / "earlier", tmp_path / "later"
+    keep(earlier, timing(config, "a"))
+    again = timing(config, "a", summary=CLEAN | {"tokens_per_s": 9.0})
+    keep(later, replace(again, measured_at="2026-01-02T00:00:00+00:00"))
+    both = pd.concat([speed_frame(later), speed_frame(earlier)], ignore_index=True)
+    settings = with_speed(pd.DataFrame({"setting_id": ["a"]}), both)
+    assert settings["tokens_per_s"].tolist() == pytest.approx([9.0])
 
 
 @pytest.mark.full

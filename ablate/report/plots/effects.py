@@ -18,6 +18,10 @@ from ablate.report.wording import future_note, marked, seeing
 BLUE, ORANGE = 0, 1
 GREYS = {"seed": "0.45", "residual": "0.75"}
 MOST_BARS = 20
+UPRIGHT = (1.2, 1.8, 2.4, 3.2)
+"""Inches in which a name that stands upright may be written: the first in which it has no more lines than fit."""
+LINE = 0.125
+"""Inches from one line of a name to the next."""
 COLUMNS = 3
 
 
@@ -151,8 +155,9 @@ def effects(
         for panel in axes[len(knobs) :]:
             panel.remove()
         what = f"{'Geometric mean' if geometric else 'Mean'} over all other settings"
-        one = main_effects["low"].isna().all()
-        note = f"{what}; one seed, no interval." if one else f"{what}, {level_text(level)} interval over the seeds."
+        without = main_effects["low"].isna()
+        note = what if without.all() else f"{what}, {level_text(level)} interval over the seeds"
+        note += "; no interval where a setting has one run." if without.any() else "."
         return finish(figure, title, f"{note} {future_note(main_effects)}".strip())
 
 
@@ -171,12 +176,17 @@ def _in_order(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def place_names(values: Sequence[object], width: float) -> tuple[list[str], bool, float]:
-    """Tick labels of a panel: level where they fit side by side, else upright (True); and their height."""
+    """Tick labels of a panel: level where they fit side by side, else upright (True), in as many lines as fit side by
+    side; and their height."""
     names = [value_text(value) for value in values]
-    room = width / max(len(names), 1) - 0.05
+    each = width / max(len(names), 1)
+    room = each - 0.05
     level = [wrapped(name, room, 7.5) for name in names]
     lines = [line for name in level for line in name.split("\n")]
     if max(name.count("\n") for name in level) < 3 and max(text_width(line, 7.5) for line in lines) <= room:
         return level, False, 0.14 * (max(name.count("\n") for name in level) + 1)
-    upright = [wrapped(name, 1.2, 7.5) for name in names]
+    for height in UPRIGHT:
+        upright = [wrapped(name, height, 7.5) for name in names]
+        if (max(name.count("\n") for name in upright) + 1) * LINE <= each:
+            break
     return upright, True, max(text_width(line, 7.5) for name in upright for line in name.split("\n"))

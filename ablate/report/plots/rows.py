@@ -65,7 +65,8 @@ def by_name(
     if left_out:
         note += f" {left_out_text([' '.join(measure.label.split()) for measure in left_out])}"
     beside = max(len(lines), 1)
-    height = 0.5 + len(names) * max(0.2, 0.11 * beside, 0.13 * max(name.count("\n") + 1 for name in names))
+    each = 0.15 if settings["diverged"].any() else 0.11  # of settings beside each other, with a text or without
+    height = 0.5 + len(names) * max(0.2, each * beside, 0.13 * max(name.count("\n") + 1 for name in names))
     figure, axes = panels(1, len(measures), max(height, 1.25), WIDTH if len(measures) < 3 else WIDE, sharey=True)
     runs = finished(runs)
     perplexities = [measure for measure in measures if measure is not SPEED]

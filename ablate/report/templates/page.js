@@ -104,6 +104,14 @@
     return { n, mean: back(mean), low, high };
   }
 
+  // So many decimals; of two numbers that are equally near the even one, as Python rounds: toFixed takes the larger.
+  function fixed(value, digits) {
+    const text = value.toFixed(digits);
+    const [, decimals = ""] = value.toFixed(100).split(".");
+    const isTie = /^50*$/.test(decimals.slice(digits));
+    return isTie && Number(text.at(-1)) % 2 ? (value * (1 - Number.EPSILON)).toFixed(digits) : text;
+  }
+
   // So many digits, and a power of ten from as many places on: what Python's format "g" writes.
   function general(value, digits, places = digits) {
     const rounded = Number(value.toPrecision(digits));
@@ -118,16 +126,16 @@
     if (Number.isNaN(mean)) return DASH;
     if (metric.top !== null) {
       const digits = metric.top === 1 ? 3 : 1;
-      const reach = Number.isNaN(low) ? "" : ` (${low.toFixed(digits)}${DASH}${high.toFixed(digits)})`;
-      return mean.toFixed(digits) + reach;
+      const reach = Number.isNaN(low) ? "" : ` (${fixed(low, digits)}${DASH}${fixed(high, digits)})`;
+      return fixed(mean, digits) + reach;
     }
     if (Number.isNaN(low) || Number.isNaN(high)) return general(mean, 4);
     const [below, above] = [mean - low, high - mean];
     const half = Math.min(below, above);
     const digits = half <= 0 ? 2 : Math.min(4, Math.max(0, 1 - Math.floor(Math.log10(half))));
-    if (below.toFixed(digits) === above.toFixed(digits)) return `${mean.toFixed(digits)} ± ${half.toFixed(digits)}`;
+    if (fixed(below, digits) === fixed(above, digits)) return `${fixed(mean, digits)} ± ${fixed(half, digits)}`;
     if (high >= 1e6 * mean) return `${general(mean, 4)} (${general(low, 2)}${DASH}${general(high, 2)})`;
-    return `${mean.toFixed(digits)} (${low.toFixed(digits)}${DASH}${high.toFixed(digits)})`;
+    return `${fixed(mean, digits)} (${fixed(low, digits)}${DASH}${fixed(high, digits)})`;
   }
 
   const WIDTH = 360;
