@@ -1,5 +1,6 @@
 """What training asks of a task. Axes: T steps, B sequences; R replicas are the business of the engines."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -135,12 +136,20 @@ def readable(config: Resolved, vocabulary_size: Vocabulary, parameters: Mapping[
     return model.eval()
 
 
+LOGITS_AT_ONCE = 2**26
+"""Numbers that a network may give at once where it is measured: of a text of words all together fill the memory."""
+
+
 @torch.inference_mode()
 def accuracy(model: LanguageModel, held_out: Minibatch | None) -> dict[str, float]:
     """The share of the scored targets (T, B) that the network ranks first."""
     if held_out is None:
         return {}
     X, Y = (part.cpu() for part in held_out)
-    logits, _ = model(X, model.initial_state(X.shape[1]))
-    right = logits.argmax(-1).view(Y.shape) == Y
-    return {"accuracy": right[counted(Y)].double().mean().item()}
+    T, outputs = len(Y), len(model.output_b)
+    right, sequences = 0, max(1, LOGITS_AT_ONCE // (T * outputs))
+    for x, y in zip(torch.split(X, sequences, 1), torch.split(Y, sequences, 1), strict=True):
+        logits, _ = model(x, model.initial_state(y.shape[1]))
+        right += int((logits.argmax(-1).view(y.shape) == y)[counted(y)].sum())
+    scored = int(counted(Y).sum())
+    return {"accuracy": right / scored if scored else math.nan}
