@@ -64,7 +64,7 @@ class Task(ABC):
     def minibatches(self, order: Generator) -> Iterator[Minibatch]:
         """An epoch: inputs (T, B), or (T, B, features) of real numbers, and targets (T, B); `order` decides what is
         random. A target of −1, or of NaN if targets are real numbers, is not scored. Tensors may be on any device; best
-        is the CPU, from where training takes many at once."""
+        is the CPU, from where training takes many at once. Whole numbers may be of any type."""
 
     def starts(self, order: Generator) -> Tensor | None:
         """The same minibatches, by the same draws, given as the places in `text` at which their sequences begin,

@@ -128,17 +128,18 @@ class Trajectory:
             "val_perplexity": measured[-1] if measured else None,
             "best_val_perplexity": min(measured, default=None),
             **{name: [value for value in column if value is not None][-1] for name, column in self.scores.items()},
-            **self._tested_at_best(),
+            **self._tested(),
         }
 
-    def _tested_at_best(self) -> dict[str, float | None]:
-        """What the test data say of the epoch that the validation chooses; nothing where there are no such data."""
+    def _tested(self) -> dict[str, float | None]:
+        """What the test data say of the last epoch, and of the one that the validation chooses; None where their loss
+        was not finite, and nothing where there are no such data."""
         tested = self.scores.get("test_perplexity")
         chosen = [(value, epoch) for epoch, value in enumerate(self.val_perplexity) if value is not None]
         if tested is None or not chosen:
             return {}
-        _, epoch = min(chosen)
-        return {"test_perplexity_at_best": tested[epoch] if epoch < len(tested) else None}
+        places = {"test_perplexity": len(self.perplexity) - 1, "test_perplexity_at_best": min(chosen)[1]}
+        return {name: tested[epoch] if epoch < len(tested) else None for name, epoch in places.items()}
 
     @property
     def curve(self) -> dict[str, list[float | None]]:
