@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -127,6 +127,12 @@ class Task(ABC):
     def references(self, prefixes: Sequence[str]) -> dict[str, str]:
         """What a person wrote in its place, for those of these texts that have such."""
         return {}
+
+
+def as_int64(parts: Iterable[Tensor]) -> Minibatch:
+    """Inputs and targets, whole numbers of any type as int64: as such networks, losses and kernels read them."""
+    X, Y = (part if part.is_floating_point() else part.long() for part in parts)
+    return X, Y
 
 
 def readable(config: Resolved, vocabulary_size: Vocabulary, parameters: Mapping[str, Tensor]) -> LanguageModel:

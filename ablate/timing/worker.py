@@ -42,6 +42,7 @@ from ablate.timing.flops import flops
 from ablate.timing.process import START_S, answers
 from ablate.training.choice import build, kernel
 from ablate.training.loop import resolve_device
+from ablate.training.minibatches import stacked
 from ablate.training.trajectory import stream
 
 resource: Any = None
@@ -92,7 +93,7 @@ def real_minibatches(task: Task, replicas: int) -> Iterator[tuple[Tensor, Tensor
     while True:
         first = True
         for parts in zip(*(task.minibatches(order) for order in orders), strict=False):
-            X, Y = (torch.stack(tensors).to(task.device) for tensors in zip(*parts, strict=True))
+            X, Y = (part.to(task.device) for part in stacked(parts))
             yield X, Y, not first and task.carries_state
             first = False
 

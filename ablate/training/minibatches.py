@@ -3,7 +3,7 @@
 Axes: R replicas, T steps, B sequences.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,12 +11,12 @@ from torch import Tensor
 from ablate.config.errors import UserError
 from ablate.networks.parameters import Features, Sizes
 from ablate.networks.targets import counted, loss_of
-from ablate.tasks.task import Minibatch, Task
+from ablate.tasks.task import Minibatch, Task, as_int64
 
 
 def stacked(replicas: Sequence[Minibatch]) -> Minibatch:
     """The minibatches of all replicas as one: inputs (R, T, B), or with other axes beside these, and targets."""
-    return _as_int64(torch.stack(parts) for parts in zip(*replicas, strict=True))
+    return as_int64(torch.stack(parts) for parts in zip(*replicas, strict=True))
 
 
 def measured_on(task: Task, data: Minibatch | None, called: str) -> Minibatch | None:
@@ -26,7 +26,7 @@ def measured_on(task: Task, data: Minibatch | None, called: str) -> Minibatch | 
     check_minibatch(task, *data, called)
     if not bool(counted(data[1]).any()):
         raise UserError(f"{called}: no target is scored, so that nothing could be measured")
-    return _as_int64(data)
+    return as_int64(data)
 
 
 def check_minibatch(task: Task, X: Tensor, Y: Tensor, called: str = "minibatches") -> None:
@@ -50,9 +50,3 @@ def check_minibatch(task: Task, X: Tensor, Y: Tensor, called: str = "minibatches
         raise UserError(
             f"{called}: targets are {Y.dtype}, but classes are whole numbers; give the task a loss for others"
         )
-
-
-def _as_int64(parts: Iterable[Tensor]) -> Minibatch:
-    """With whole numbers of any type as int64, as which kernels read them."""
-    X, Y = (part if part.is_floating_point() else part.long() for part in parts)
-    return X, Y

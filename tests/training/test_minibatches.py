@@ -18,6 +18,7 @@ from ablate.data.corpora import load
 from ablate.engines.cohort.native import NativeCohort, unavailable
 from ablate.networks.parameters import Features, initial
 from ablate.records.record import Record
+from ablate.testing import check_task
 from ablate.testing.tasks import small_config
 from ablate.training.choice import Choice
 from ablate.training.loop import train_together
@@ -70,6 +71,11 @@ def test_whole_numbers_of_any_type_are_the_same(engine: str) -> None:
     for kind in (torch.int32, torch.uint8):
         own = trained(config_of(f"echo_{kind}".replace(".", "_"), inputs_type=kind, targets_type=torch.int16), engine)
         assert own.metrics == expected
+
+
+def test_the_check_of_a_task_reads_them_alike() -> None:
+    config_of("echo_checked", inputs_type=torch.int32, targets_type=torch.int16)
+    check_task("echo_checked")
 
 
 @pytest.mark.parametrize(
