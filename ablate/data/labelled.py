@@ -99,9 +99,11 @@ def numbers(name: str, key: str, given: Any) -> Numbers:
             f"{name}: {key} is {x.dtype} of {' × '.join(map(str, x.shape)) or 'no axis'}; it needs numbers, "
             "sequences × steps or sequences × steps × numbers of a step"
         )
-    if not np.isfinite(x).all():
-        raise DataError(f"{name}: {key} holds what is no finite number")
-    return np.ascontiguousarray(x.reshape(*x.shape[:2], -1), dtype=np.float32)
+    with np.errstate(over="ignore"):
+        read = np.ascontiguousarray(x.reshape(*x.shape[:2], -1), dtype=np.float32)
+    if not np.isfinite(read).all():
+        raise DataError(f"{name}: {key} holds what is no finite number, or none in float32")
+    return read
 
 
 def whole(name: str, key: str, given: Any) -> Numbers:

@@ -43,7 +43,8 @@ FILE_SAMPLES = 4
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pairs(Corpus):
-    """Cleaned pairs of sentences, source first, in the order of their origin; words stand between single spaces.
+    """Cleaned pairs of sentences, source first, in the order of their origin. Words are what stands between single
+    spaces, as the course reads them: two in a row have an empty word between them.
 
     They have no vocabulary yet: those of source and target are built from the pairs that are trained on.
     `sha256` is the hash of the cleaned pairs in UTF-8, a tab between source and target, a line end after each.

@@ -45,6 +45,8 @@ def recurrence(
 
 SPARE = 4
 """Buffers of one form that are kept for the next call."""
+FORMS = 16
+"""Forms of which buffers are shared, those that were used last: a sweep over sizes would fill the memory."""
 Spare = dict[Any, list[LayerSteps]]
 _shared: Spare = {}
 _lock = Lock()
@@ -82,9 +84,7 @@ class _Recurrence(torch.autograd.Function):
         place = _place.spare
         stream = _stream_of(shares.device) if place is _shared else 0  # a graph is recorded on a stream of its own
         key = d, shape, any(ctx.needs_input_grad), shortened(), stream
-        with _lock:
-            spare = place.setdefault(key, [])
-            steps = spare.pop() if spare else None
+        steps = _taken(place, key)
         if steps is None:
             with torch.inference_mode(False):  # so that it can be used again in any mode
                 steps = steps_for(d, Shape(*shape), training=any(ctx.needs_input_grad))
@@ -118,7 +118,18 @@ class _Recurrence(torch.autograd.Function):
         return None, d_shares, *d_states, *d_matrices, *d_vectors
 
 
+def _taken(place: Spare, key: Any) -> LayerSteps | None:
+    with _lock:
+        there = place.pop(key, [])
+        steps = there.pop() if there else None
+        place[key] = there  # now the latest
+        for other in list(place)[:-FORMS] if place is _shared else ():  # a recorded graph has all of its own
+            del place[other]
+    return steps
+
+
 def _give_back(place: Spare, key: Any, steps: LayerSteps) -> None:
     with _lock:
-        if len(place[key]) < SPARE:
-            place[key].append(steps)
+        there = place.setdefault(key, [])
+        if len(there) < SPARE:
+            there.append(steps)

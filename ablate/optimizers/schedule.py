@@ -48,6 +48,8 @@ class Schedule:
         """
         try:
             found = self.function(step, total, *([held_out] if self.reads_held_out else []), **options)
+        except OverflowError:
+            found = math.inf
         except Exception as error:
             if self.name not in SCHEDULES.origin:
                 raise

@@ -1,7 +1,8 @@
 """What training asks of a task. Axes: T steps, B sequences; R replicas are the business of the engines."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -63,7 +64,7 @@ class Task(ABC):
     def minibatches(self, order: Generator) -> Iterator[Minibatch]:
         """An epoch: inputs (T, B), or (T, B, features) of real numbers, and targets (T, B); `order` decides what is
         random. A target of −1, or of NaN if targets are real numbers, is not scored. Tensors may be on any device; best
-        is the CPU, from where training takes many at once."""
+        is the CPU, from where training takes many at once. Whole numbers may be of any type."""
 
     def starts(self, order: Generator) -> Tensor | None:
         """The same minibatches, by the same draws, given as the places in `text` at which their sequences begin,
@@ -128,11 +129,21 @@ class Task(ABC):
         return {}
 
 
+def as_int64(parts: Iterable[Tensor]) -> Minibatch:
+    """Inputs and targets, whole numbers of any type as int64: as such networks, losses and kernels read them."""
+    X, Y = (part if part.is_floating_point() else part.long() for part in parts)
+    return X, Y
+
+
 def readable(config: Resolved, vocabulary_size: Vocabulary, parameters: Mapping[str, Tensor]) -> LanguageModel:
     """A trained network, on the CPU, from its named parameters; of the engines that can, the quicker to step."""
     engine = "eager" if api_cannot(config) else "torch_nn"
     model = ENGINES[engine](config, vocabulary_size, {name: value.cpu() for name, value in parameters.items()})
     return model.eval()
+
+
+LOGITS_AT_ONCE = 2**26
+"""Numbers that a network may give at once where it is measured: of a text of words all together fill the memory."""
 
 
 @torch.inference_mode()
@@ -141,6 +152,10 @@ def accuracy(model: LanguageModel, held_out: Minibatch | None) -> dict[str, floa
     if held_out is None:
         return {}
     X, Y = (part.cpu() for part in held_out)
-    logits, _ = model(X, model.initial_state(X.shape[1]))
-    right = logits.argmax(-1).view(Y.shape) == Y
-    return {"accuracy": right[counted(Y)].double().mean().item()}
+    T, outputs = len(Y), len(model.output_b)
+    right, sequences = 0, max(1, LOGITS_AT_ONCE // (T * outputs))
+    for x, y in zip(torch.split(X, sequences, 1), torch.split(Y, sequences, 1), strict=True):
+        logits, _ = model(x, model.initial_state(y.shape[1]))
+        right += int((logits.argmax(-1).view(y.shape) == y)[counted(y)].sum())
+    scored = int(counted(Y).sum())
+    return {"accuracy": right / scored if scored else math.nan}

@@ -294,7 +294,8 @@ def fill_in(model: LanguageModel, corpus: Corpus, text: str, mask: int) -> str:
         return ""
     hidden = torch.arange(len(ids)) % 4 == 2
     logits, _ = model(ids.masked_fill(hidden, mask).unsqueeze(1), model.initial_state(1))
-    words = corpus.vocabulary.decode(torch.where(hidden, logits.argmax(-1).clamp_max(mask - 1), ids).tolist())
+    likeliest = logits[:, :mask].argmax(-1)  # of what stands in texts
+    words = corpus.vocabulary.decode(torch.where(hidden, likeliest, ids).tolist())
     opening, closing = FILLED
     filled = [f"{opening}{word}{closing}" if hid else word for word, hid in zip(words, hidden, strict=True)]
     return corpus.separator.join(filled)

@@ -23,7 +23,7 @@ from ablate.networks.targets import counted, loss_of, losses
 from ablate.tasks import task_of
 from ablate.tasks.facts import TaskFacts
 from ablate.tasks.measured import final_scores, scores
-from ablate.tasks.task import Minibatch, Task
+from ablate.tasks.task import Minibatch, Task, as_int64
 
 MINIBATCHES = 3
 """So many of an epoch are looked at."""
@@ -98,7 +98,7 @@ def small_config(
 
 
 def _epoch(task: Task, seed: int) -> list[Minibatch]:
-    return list(islice(task.minibatches(Generator().manual_seed(seed)), MINIBATCHES))
+    return [as_int64(one) for one in islice(task.minibatches(Generator().manual_seed(seed)), MINIBATCHES)]
 
 
 def _check_minibatch(task: Task, X: Tensor, Y: Tensor, batch_size: int | None) -> None:

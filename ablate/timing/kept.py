@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +35,10 @@ def load_timing(sweep: Path, setting_id: str, config: Resolved, threads: int) ->
     """A clean timing of this setting on this machine, in this sweep or in another one in the same results folder."""
     machine = machine_of(config)["id"]
     folders = [sweep, *(folder for folder in entries(sweep.parent) if folder != sweep and holds_timings(folder))]
-    for former in (lambda: (), partial(former_ids, config)):
+    for older in (False, True):
+        former = former_ids(config) if older else ()  # for which the whole text is read
         for folder in folders:
-            timing = stored(folder, setting_id, threads, machine, former())
+            timing = stored(folder, setting_id, threads, machine, former)
             if timing:
                 return timing
     return None

@@ -137,8 +137,10 @@ def gemm_gflops(
     size = size or (1024 if device == "cpu" else 8192)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    a, b, out = (torch.rand(size, size, device=device) for _ in range(3))
-    with computing(precision):
-        best = min(seconds(lambda: torch.mm(a, b, out=out), torch.device(device)) for _ in range(repeats))
-    torch.set_num_threads(before)
+    try:
+        a, b, out = (torch.rand(size, size, device=device) for _ in range(3))
+        with computing(precision):
+            best = min(seconds(lambda: torch.mm(a, b, out=out), torch.device(device)) for _ in range(repeats))
+    finally:
+        torch.set_num_threads(before)
     return 2 * size**3 / best / 1e9

@@ -1,6 +1,7 @@
 """The processes that time settings, one each: started, asked, and ended, also where they hang."""
 
 import json
+import os
 import subprocess
 import sys
 from collections import deque
@@ -137,6 +138,13 @@ class Processes:
             yield partial(process.ask, answer_s=self.answer_s), process.ask(task, self.answer_s)
         finally:
             process.end()
+
+
+def answers() -> IO[str]:
+    """Where such a process answers. What a library or a plugin prints goes where errors go, not between answers."""
+    own = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return own
 
 
 def _read(stream: IO[str], lines: "Queue[str]") -> None:

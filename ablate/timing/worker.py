@@ -39,9 +39,10 @@ from ablate.tasks import task_of
 from ablate.tasks.task import Task
 from ablate.timing import clock
 from ablate.timing.flops import flops
-from ablate.timing.process import START_S
+from ablate.timing.process import START_S, answers
 from ablate.training.choice import build, kernel
 from ablate.training.loop import resolve_device
+from ablate.training.minibatches import stacked
 from ablate.training.trajectory import stream
 
 resource: Any = None
@@ -92,7 +93,7 @@ def real_minibatches(task: Task, replicas: int) -> Iterator[tuple[Tensor, Tensor
     while True:
         first = True
         for parts in zip(*(task.minibatches(order) for order in orders), strict=False):
-            X, Y = (torch.stack(tensors).to(task.device) for tensors in zip(*parts, strict=True))
+            X, Y = (part.to(task.device) for part in stacked(parts))
             yield X, Y, not first and task.carries_state
             first = False
 
@@ -135,8 +136,13 @@ class Subjects:
         return build(engine, [self.config] * replicas, self.task.sizes, parameters, generators, self.device, updates)
 
     def forward_only(self) -> Callable[[Tensor, Tensor, bool], Any]:
+        """From a zero state to the logits, or where the cohort alone has the products, to the loss."""
+        engine = engine_of(self.config)
+        if engine == "cohort":
+            program = self.program(engine, 1)
+            return lambda X, Y, carry: program.evaluate(X[0], Y[0])
         parameters = initial(self.config, self.task.sizes, Generator().manual_seed(0))
-        model = trainable(engine_of(self.config), self.config, self.task.sizes, parameters).to(self.device).eval()
+        model = trainable(engine, self.config, self.task.sizes, parameters).to(self.device).eval()
 
         def forward(X: Tensor, Y: Tensor, carry: bool) -> None:
             with torch.inference_mode():
@@ -229,14 +235,24 @@ def involuntary_switches() -> int | None:
 def main() -> None:
     """Answer the lane until it hangs up; an error is an answer, too. Ctrl-C is the lane's to hear."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    out = answers()
+
+    def answer(value: dict[str, Any]) -> None:
+        out.write(json.dumps(value) + "\n")
+        out.flush()
+
     try:
-        serve()
+        serve(answer)
     except Exception as error:
-        _answer({"error": reason(error)})
+        answer({"error": reason(error)})
 
 
-def serve() -> None:
-    _answer({"ready": True})
+def serve(answer: Callable[[dict[str, Any]], None]) -> None:
+    def expects(seconds: float) -> None:
+        """Say how long the next step will take."""
+        answer({"expects": seconds})
+
+    answer({"ready": True})
     line = sys.stdin.readline()
     if not line:
         return
@@ -252,21 +268,11 @@ def serve() -> None:
     with computing(config.precision):
         expects(START_S)
         setting = Subjects(config, corpus, expects)
-        _answer(setting.facts(task["count"]))
+        answer(setting.facts(task["count"]))
         setting.cpu_told = time.process_time()
         for line in sys.stdin:
             request = json.loads(line)
-            _answer(setting.sample(request["subject"], request["seconds"]))
-
-
-def expects(seconds: float) -> None:
-    """Say how long the next step will take."""
-    _answer({"expects": seconds})
-
-
-def _answer(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
+            answer(setting.sample(request["subject"], request["seconds"]))
 
 
 if __name__ == "__main__":

@@ -213,8 +213,7 @@ def sources(start: Path = PACKAGE_DIR / "training" / "loop.py") -> set[Path]:
 IMPORT = re.compile(
     r"^\s*(?:from\s+(ablate[\w.]*)\s+import\s+(\([^)]*\)|[^\n#]*)|import\s+(ablate[\w.]*))", re.MULTILINE
 )
-"""What is imported when it is needed: the facts of what is shipped, and the code that they name."""
-
+"""An import of this package: `from MODULE import NAMES`, some of which may be modules, or `import MODULE`."""
 
 QUOTED = re.compile(r"""["'](ablate(?:\.\w+)+)(?::\w+)?["']""")
 """A module that is named to be imported when it is asked for, as those of `ablate.config.registry.SHIPPED` are."""

@@ -118,7 +118,7 @@ def agreeing(config: Resolved) -> tuple[str, ...]:
     wrong = disagreeing(config)
     if config.engine in wrong:
         raise CombinationError(
-            f"engine={config.engine} computes something else than the readable network: "
+            f"engine={config.engine} computes something else than the readable network of ablate/networks: "
             f"{wrong[config.engine]} differs; change both alike, or give engine=eager"
         )
     return tuple(engine for engine in engines_for(config) if engine not in wrong) or ("eager",)
@@ -139,8 +139,8 @@ def left_out(configs: Iterable[Resolved]) -> list[str]:
         with suppress(ConfigError):
             for engine, what in disagreeing(config).items() if config.engine == "auto" else ():
                 lines[
-                    f"engine=auto leaves out engine={engine}, which computes something else than the readable network: "
-                    f"{what} differs; change both alike for its speed"
+                    f"engine=auto leaves out engine={engine}, which computes something else than the readable network "
+                    f"of ablate/networks: {what} differs; change both alike for its speed"
                 ] = None
     return list(lines)
 
@@ -162,10 +162,19 @@ def choose(config: Resolved, vocabulary_size: Vocabulary | Sizes, device: torch.
         return Choice(candidates[0], {})
     together = min(replicas, chunk_size(config, device) or replicas, TIMED_TOGETHER)
     sizes = (config.num_hiddens, config.layers, config.num_steps, config.batch_size)
-    shape = (str(config.model), str(config.task), *sizes, config.bias_vectors, config.dropout)
+    drops = [share > 0 for share in (config.dropout, config.dropout_in, config.dropout_out)]
+    shape = (str(config.model), str(config.task), *sizes, config.bias_vectors, *drops, config.dropout_mask)
     parts = (config.model, config.optimizer, config.task)
     sources = tuple(part.source for part in parts)  # in a notebook a cell may be defined again
-    means = (config.optimizer.name, config.precision, vocabulary_size, str(device), together, candidates)
+    means = (
+        config.optimizer.name,
+        config.clip_by,
+        config.precision,
+        vocabulary_size,
+        str(device),
+        together,
+        candidates,
+    )
     key = (*shape, *sources, *means)
     if key not in _choices:
         with computing(config.precision):

@@ -36,6 +36,7 @@ from ablate.training.behaviour import behaviour
 from ablate.training.called import called
 from ablate.training.checkpoints import Checkpoints
 from ablate.training.choice import Choice, build, choose, kernel, no_such_products
+from ablate.training.minibatches import measured_on
 from ablate.training.trajectory import (
     Epoch,
     Replica,
@@ -100,7 +101,8 @@ def train_together(
     for replica_config in configs:  # what is made of a trained network is made by the task of its own width
         if replica_config.num_hiddens not in tasks:
             tasks[replica_config.num_hiddens] = task_of(replica_config, corpus, device)
-    V, held_out = task.sizes, task.held_out
+    V = task.sizes
+    held_out, test = measured_on(task, task.held_out, "held-out data"), measured_on(task, task.test, "test data")
     updates = config.epochs * task.epoch_updates
     together, computed = len(configs), kernel(choice.engine, config, device)
     means = {"engine": choice.engine, "kernel": computed}  # others would go on with another rounding
@@ -151,7 +153,7 @@ def train_together(
     for epoch, measured, took, rests in epochs():
         due = [measures_held_out(replica.config, epoch) for replica in replicas]
         held = program.evaluate(*held_out).tolist() if held_out and any(due) else None
-        tested = program.evaluate(*task.test).tolist() if task.test and any(due) else None
+        tested = program.evaluate(*test).tolist() if test and any(due) else None
         in_training = sum(replica.trajectory.goes_on for replica in replicas)
         for k, replica in enumerate(replicas):
             own = replica.trajectory.add(

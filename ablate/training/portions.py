@@ -10,7 +10,8 @@ import torch
 from torch import Generator, Tensor
 
 from ablate.engines.cohort.portions import AT_ONCE_BYTES, Portion, Stacked, Windows
-from ablate.tasks.task import Minibatch, Task
+from ablate.tasks.task import Task
+from ablate.training.minibatches import stacked
 
 
 def portions(
@@ -28,7 +29,7 @@ def portions(
     targets: list[Tensor] = []
     taken = 0
     for replicas in zip(*(islice(task.minibatches(order), updates) for order in orders), strict=True):
-        X, Y = _stacked(replicas)
+        X, Y = stacked(replicas)
         if inputs and (X.shape != inputs[0].shape or Y.shape != targets[0].shape or taken >= at_once):
             yield Stacked(torch.stack(inputs), torch.stack(targets))
             inputs, targets, taken = [], [], 0
@@ -37,9 +38,3 @@ def portions(
         taken += sum(part.numel() * part.element_size() for part in (X, Y))
     if inputs:
         yield Stacked(torch.stack(inputs), torch.stack(targets))
-
-
-def _stacked(replicas: Sequence[Minibatch]) -> Minibatch:
-    """The minibatches of all replicas as one: (R, T, B)."""
-    X, Y = (torch.stack(parts) for parts in zip(*replicas, strict=True))
-    return X, Y

@@ -18,9 +18,9 @@ from ablate.engines.cohort import Cohort
 from ablate.engines.cohort.portions import Stacked
 from ablate.engines.divergence import named
 from ablate.engines.program import Program
-from ablate.networks.parameters import Sizes
 from ablate.networks.targets import counted
 from ablate.tasks.task import Task
+from ablate.training.minibatches import check_minibatch, stacked
 from ablate.training.portions import portions
 
 VAL_READINGS = 20
@@ -128,17 +128,18 @@ class Trajectory:
             "val_perplexity": measured[-1] if measured else None,
             "best_val_perplexity": min(measured, default=None),
             **{name: [value for value in column if value is not None][-1] for name, column in self.scores.items()},
-            **self._tested_at_best(),
+            **self._tested(),
         }
 
-    def _tested_at_best(self) -> dict[str, float | None]:
-        """What the test data say of the epoch that the validation chooses; nothing where there are no such data."""
+    def _tested(self) -> dict[str, float | None]:
+        """What the test data say of the last epoch, and of the one that the validation chooses; None where their loss
+        was not finite, and nothing where there are no such data."""
         tested = self.scores.get("test_perplexity")
         chosen = [(value, epoch) for epoch, value in enumerate(self.val_perplexity) if value is not None]
         if tested is None or not chosen:
             return {}
-        _, epoch = min(chosen)
-        return {"test_perplexity_at_best": tested[epoch] if epoch < len(tested) else None}
+        places = {"test_perplexity": len(self.perplexity) - 1, "test_perplexity_at_best": min(chosen)[1]}
+        return {name: tested[epoch] if epoch < len(tested) else None for name, epoch in places.items()}
 
     @property
     def curve(self) -> dict[str, list[float | None]]:
@@ -205,11 +206,18 @@ def train_epochs(
     stop: Callable[[], bool] = lambda: False,
     count: int = 1,
 ) -> list[Epoch]:
-    """So many passes over each replica's minibatches. Of a silent program nothing is asked before the last one ends."""
+    """So many passes over each replica's minibatches. Of a silent program nothing is asked before the last one ends.
+
+    Raises UserError where the task has no minibatch, one that no network could read, or an epoch that scores nothing.
+    """
     if isinstance(program, Cohort) and program.silent:
         begun = [(*_launched(task, program, orders, stop, None), program.causes.clone()) for _ in range(count)]
-        return [Epoch(losses.tolist(), weights.tolist(), named(causes)) for losses, weights, causes in begun]
-    return [Epoch(*train_epoch(task, program, orders, stop), program.divergences()) for _ in range(count)]
+        epochs = [Epoch(losses.tolist(), weights.tolist(), named(causes)) for losses, weights, causes in begun]
+    else:
+        epochs = [Epoch(*train_epoch(task, program, orders, stop), program.divergences()) for _ in range(count)]
+    if not all(sum(of_replica) for epoch in epochs for of_replica in zip(*epoch.weights, strict=True)):
+        raise _lacks(task, "scored target")
+    return epochs
 
 
 def train_epoch(
@@ -229,14 +237,14 @@ def train_epoch(
     for replicas in zip(*minibatches, strict=True):
         if stop():
             raise Stopped
-        X, Y = (torch.stack(parts).to(task.device) for parts in zip(*replicas, strict=True))
-        if not losses and not isinstance(task.sizes, Sizes):
-            check_shapes(X[0], Y[0])
+        X, Y = (part.to(task.device) for part in stacked(replicas))
+        if not losses:
+            check_minibatch(task, X[0], Y[0])
         losses.append(program.step(X, Y, carry=bool(losses) and task.carries_state))
         if task.scores_some:
             scored.append(counted(Y).sum((1, 2)))
     if not losses:
-        raise _no_minibatch(task)
+        raise _lacks(task, "minibatch")
     values: list[list[float]] = torch.stack(losses).tolist()
     return values, torch.stack(scored).tolist() if scored else []
 
@@ -254,14 +262,14 @@ def _launched(
     scored: list[Tensor] = []
     for portion in portions(task, orders, updates, program.portion_bytes):
         if isinstance(portion, Stacked):
-            if not losses and not isinstance(task.sizes, Sizes):
-                check_shapes(portion.inputs[0, 0], portion.targets[0, 0])
+            if not losses:
+                check_minibatch(task, portion.inputs[0, 0], portion.targets[0, 0])
             if task.scores_some:
                 scored.append(counted(portion.targets).sum((2, 3)))
         carry = bool(losses) and task.carries_state
         losses.append(program.train(portion, carry=carry, carries=task.carries_state, between=between))
     if not losses:
-        raise _no_minibatch(task)
+        raise _lacks(task, "minibatch")
     return torch.cat(losses), torch.cat(scored) if scored else torch.empty(0)
 
 
@@ -277,15 +285,8 @@ def epochs_ahead(config: Resolved, done: int, minibatches: int) -> int:
     return next((k for k in range(1, most) if measures_held_out(config, done + k)), most)
 
 
-def _no_minibatch(task: Task) -> UserError:
-    return UserError(f"an epoch of the task {task.config.task.name} has no minibatch ({place(task.minibatches)})")
-
-
-def check_shapes(X: Tensor, Y: Tensor) -> None:
-    """Raise UserError where there is not one target for each input: both have to be (steps, sequences)."""
-    if X.shape[:2] != Y.shape[:2]:
-        inputs, targets = tuple(X.shape[:2]), tuple(Y.shape[:2])
-        raise UserError(f"minibatches: inputs {inputs}, targets {targets}; (steps, sequences) must be equal")
+def _lacks(task: Task, what: str) -> UserError:
+    return UserError(f"an epoch of the task {task.config.task.name} has no {what} ({place(task.minibatches)})")
 
 
 def measures_held_out(config: Resolved, epoch: int) -> bool:

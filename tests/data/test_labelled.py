@@ -48,6 +48,7 @@ def test_a_file_is_sequences_of_steps_of_numbers(tmp_path: Path) -> None:
         ({"x": np.zeros(10)}, "x is float64 of 10"),
         ({"x": np.zeros((10, 0))}, "10 × 0"),
         ({"x_test": np.full((4, 3), np.nan)}, "x_test holds what is no finite number"),
+        ({"x": np.full((10, 3), 1e300)}, "x holds what is no finite number, or none in float32"),
         ({"x_test": np.zeros((4, 5))}, r"of x are 3 × 1, those of x_test 5 × 1"),
         ({"y": np.arange(9)}, "10 sequences and y 9"),
         ({"y": np.linspace(0, 1, 10)}, "y needs one whole number"),

@@ -18,6 +18,7 @@ from ablate.cells.derivative import Derived, derived, derived_or_why_not
 from ablate.cells.functions import ABSENT
 from ablate.config.errors import ConfigError
 from ablate.config.registry import CELLS
+from ablate.networks import recurrence
 from ablate.networks.layer import Bound, WithBias
 from ablate.networks.steps import Shape, Steps
 from tests.cells.random_cells import FOUND, RandomCell, random_cells
@@ -153,6 +154,25 @@ def test_random_cells(drawn: RandomCell) -> None:
         assert found.startswith("a product of a number with")
         return
     check(drawn.variant, drawn.readout, drawn.write_back, drawn.bias_vectors)
+
+
+def test_buffers_of_a_few_sizes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were used last, so that a sweep over sizes does not fill the memory."""
+    kept: dict[Any, Any] = {}
+    monkeypatch.setattr(recurrence, "_shared", kept)
+    monkeypatch.setattr(recurrence._Place, "spare", kept)
+    d = derived(CELLS["rnn"].plain.structure, "state", True, 1)
+
+    def gradient(H: int) -> Tensor:
+        shares = torch.ones(R, T, B, H, requires_grad=True)
+        outputs, _ = recurrence.recurrence(d, shares, [torch.zeros(R, B, H)], [torch.ones(R, H, H)], [])
+        return torch.autograd.grad(outputs.sum(), shares)[0]
+
+    first = gradient(1)
+    for H in range(2, recurrence.FORMS + 4):
+        gradient(H)
+    assert len(kept) == recurrence.FORMS
+    assert torch.equal(gradient(1), first)
 
 
 @pytest.mark.parametrize(("model", "most"), [("rnn", 2), ("gru", 5), ("lstm", 7)])

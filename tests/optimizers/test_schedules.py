@@ -304,3 +304,8 @@ def test_a_schedule_that_remembers_is_refused() -> None:
         check_schedule(mine)
     with pytest.raises(ConfigError, match=r"takes \('step',\)"):
         schedule()(lambda step: 1.0)
+
+
+def test_a_rate_beyond_all_numbers_is_one_line() -> None:
+    with pytest.raises(ConfigError, match="schedule=step gives inf at step 9999 of 10000; a factor is finite"):
+        SCHEDULES["step"].factor(9999, 10_000, every=0.0001, gamma=2.0)

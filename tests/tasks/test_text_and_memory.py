@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from ablate.config.composing import compose as composed
 from ablate.config.errors import CombinationError, ConfigError
@@ -17,11 +17,13 @@ from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import Config, to_dict, with_seed
 from ablate.config.validation import check_combination
 from ablate.data.corpora import Corpus, load
+from ablate.networks.layer import State
 from ablate.networks.parameters import count, initial
 from ablate.sweeping.matching import matched, unequal
 from ablate.sweeping.plan import make_setting
 from ablate.tasks import task_of
-from ablate.tasks.text import readable
+from ablate.tasks.task import accuracy
+from ablate.tasks.text import fill_in, readable
 from ablate.training.choice import Choice
 from ablate.training.loop import train, train_together
 
@@ -83,6 +85,36 @@ def test_accuracy_is_the_share_of_gaps_filled_right(docs: Corpus, bidirectional:
         right += int((guesses == y).sum())
         asked += int((y != UNSCORED).sum())
     assert task.scores(parameters) == {"accuracy": pytest.approx(right / asked)}
+
+
+def test_accuracy_is_found_piece_by_piece(docs: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The logits of a whole held-out text of words would be gigabytes."""
+    config = compose([*FILL_IN, "model=gru"])
+    task = task_of(config, docs)
+    model = readable(config, task.sizes, initial(config, task.sizes, Generator().manual_seed(0)))
+    whole = accuracy(model, task.held_out)
+    sizes: list[int] = []
+    model.register_forward_hook(lambda *of: sizes.append(of[2][0].numel()))
+    monkeypatch.setattr("ablate.tasks.task.LOGITS_AT_ONCE", most := 3 * 35 * task.sizes)
+    assert accuracy(model, task.held_out) == whole
+    assert len(sizes) > 1
+    assert max(sizes) <= most
+
+
+def test_what_is_filled_in_is_the_likeliest_token_of_the_text(docs: Corpus) -> None:
+    """The mask is none, though a network can rank it first: then it is the second one."""
+    mask = len(docs.vocabulary)
+
+    class Ranks:
+        def initial_state(self, B: int) -> list[State]:
+            return []
+
+        def __call__(self, tokens: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
+            logits = torch.zeros(tokens.numel(), mask + 1)
+            logits[:, mask], logits[:, docs.encode("e")[0]] = 2, 1
+            return logits, states
+
+    assert fill_in(Ranks(), docs, "abcdef", mask) == "ab[e]def"  # type: ignore[arg-type]
 
 
 @pytest.mark.full

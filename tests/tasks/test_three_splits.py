@@ -18,6 +18,7 @@ from ablate.records.results import save
 from ablate.report.wording import main_metric, shown_metrics
 from ablate.tasks import task_of
 from ablate.training.loop import train
+from ablate.training.trajectory import Trajectory
 
 SMALL = ["num_hiddens=4", "num_steps=4", "batch_size=2", "prefixes=[]", "max_tokens=400", "val_tokens=100"]
 
@@ -106,3 +107,13 @@ def test_settings_are_compared_by_it_and_masked_tokens_have_an_accuracy(text: li
         assert main_metric(settings) == "test_perplexity_at_best"
         assert shown_metrics(settings)[0] == "test_perplexity_at_best"
         assert ("test_accuracy" in shown_metrics(settings)) == (task == "fill_in")
+
+
+def test_a_test_loss_that_is_not_finite_leaves_no_number_of_an_epoch_before() -> None:
+    trajectory = Trajectory()
+    for held_out, tested in ((1.0, 1.0), (0.5, 1e9)):
+        trajectory.add([1.0], held_out)
+        trajectory.test(tested)
+    assert trajectory.curve["test_perplexity"] == [math.exp(1.0), None]
+    assert trajectory.metrics["test_perplexity"] is None
+    assert trajectory.metrics["test_perplexity_at_best"] is None

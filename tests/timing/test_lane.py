@@ -18,13 +18,14 @@ import pytest
 
 from ablate.config.errors import UserError
 from ablate.config.identity import setting_id
-from ablate.config.schema import Config
+from ablate.config.schema import Config, to_dict
 from ablate.data.corpora import Corpus
+from ablate.engines.cohort.native import unavailable
 from ablate.records.environment import cores
 from ablate.records.places import timing_path
 from ablate.records.reading import read_json
 from ablate.timing import lane, process
-from ablate.timing.kept import store, stored
+from ablate.timing.kept import load_timing, store, stored
 from ablate.timing.machine import Load, fingerprint, gemm_gflops, quality_jobs, shares_its_node, speed_lane
 from ablate.timing.process import SLACK, START_S
 from ablate.timing.samples import SUBJECTS, Protocol, Timing, checked, sample, share
@@ -299,6 +300,20 @@ def test_a_clean_timing_of_another_sweep_is_taken_over(setting: dict[str, Config
     assert stored(tmp_path / "third", own, 1, "elsewhere") is None
 
 
+def test_a_text_is_read_once_for_the_ids_of_older_versions(
+    setting: dict[str, Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many sweeps there are beside this one, none of which has a timing of the setting."""
+    read: list[Config] = []
+    monkeypatch.setattr("ablate.timing.kept.former_ids", lambda config: read.append(config) or ())
+    monkeypatch.setattr("ablate.timing.kept.holds_timings", lambda folder: True)
+    for name in ("sweep", "second", "third"):
+        (tmp_path / name).mkdir()
+    [(own, config)] = setting.items()
+    assert load_timing(tmp_path / "sweep", own, config, 1) is None
+    assert read == [config]
+
+
 @pytest.mark.full
 def test_flops_are_counted(small: Configs) -> None:
     """The count of a training step against the matrix products written out by hand."""
@@ -312,6 +327,27 @@ def test_flops_are_counted(small: Configs) -> None:
     # Back: two products of the same size for each, but the tokens, and at t = 1 the state, need no gradient.
     back = 2 * (V * H) + 2 * (2 * H * H) + 2 * (2 * H * V) - 2 * H * H / T
     assert Subjects(config, corpus).flops_per_token() == pytest.approx(forward + back, rel=0.01)
+
+
+@pytest.mark.slow
+def test_what_a_plugin_prints_is_no_answer(setting: dict[str, Config], tmp_path: Path) -> None:
+    plugin = tmp_path / "loud.py"
+    plugin.write_text("print('loaded')\n")
+    [(own, config)] = setting.items()
+    task = {"config": to_dict(config.but(plugins=[str(plugin)])), "setting_id": own, "threads": 1, "count": False}
+    with process.Processes(60.0) as processes, processes.take(task) as (_, facts):
+        assert facts["parameters"] > 0
+
+
+@pytest.mark.skipif(bool(unavailable("bf16")), reason=unavailable("bf16"))
+def test_every_subject_is_timed_in_bfloat16(small: Configs) -> None:
+    """Which the cohort engine alone has: forward, too."""
+    from ablate.data.corpora import load
+    from ablate.timing.worker import Subjects
+
+    config = small("precision=bf16")
+    subjects = Subjects(config, load(config.data))
+    assert all(subjects.sample(name, 0.01)["tokens_per_s"] > 0 for name in SUBJECTS)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from ablate.config.errors import ConfigError, UserError
+from ablate.config.errors import ConfigError
 from ablate.config.metrics import tail_perplexity
 from ablate.config.schema import Config, with_seed
 from ablate.data import batches
@@ -25,7 +25,7 @@ from ablate.records.record import Record
 from ablate.tasks.text import continued, streams
 from ablate.training.choice import Choice, build
 from ablate.training.loop import resolve_device, train, train_together
-from ablate.training.trajectory import Trajectory, check_shapes, measures_held_out, stream
+from ablate.training.trajectory import Trajectory, measures_held_out, stream
 
 Configs = Callable[..., Config]
 CPU = torch.device("cpu")
@@ -515,9 +515,3 @@ def test_scratch_starts_where_the_uniform_distribution_is(time_machine: Configs,
     config = time_machine("model=gru", "formulation=textbook", "num_hiddens=32", "lr=1e-6", "epochs=1", "val_tokens=0")
     record = train(config, book)
     assert record.metrics["perplexity"] == pytest.approx(28, rel=0.01)
-
-
-def test_as_many_targets_as_inputs() -> None:
-    check_shapes(torch.zeros(6, 32, 3), torch.zeros(6, 32))
-    with pytest.raises(UserError, match=r"inputs \(6, 32\), targets \(5, 32\)"):
-        check_shapes(torch.zeros(6, 32), torch.zeros(5, 32))

@@ -7,7 +7,6 @@ It ends when its input does. See `ablate.timing.gpu.apart`.
 """
 
 import json
-import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import torch
 from ablate.engines.cohort import prepare_thread
 from ablate.timing.gpu import checks, compiling, table
 from ablate.timing.gpu.work import FULL, REHEARSAL, reason_of
+from ablate.timing.process import answers
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,17 +32,16 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Ctrl-C is the benchmark's to hear. What a library prints goes where errors go, not between the answers."""
+    """Ctrl-C is the benchmark's to hear."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    out = answers()
     for line in sys.stdin:
         try:
             answered = answer(json.loads(line))
         except Exception as error:  # which `Process` raises as WorkerFailed
             answered = {"error": f"{type(error).__name__}: {reason_of(error)}"}
-        answers.write(json.dumps(answered) + "\n")
-        answers.flush()
+        out.write(json.dumps(answered) + "\n")
+        out.flush()
 
 
 if __name__ == "__main__":

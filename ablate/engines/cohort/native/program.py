@@ -159,8 +159,11 @@ class NativeCohort(Cohort):
         """
         losses = self.last_losses.new_empty(targets.shape[:2])
         of = Minibatches(*targets.shape[:2], self.layout.size, carries)
-        inputs = ("numbers", tokens.to(losses.dtype)) if self.kernel.features else ("tokens", tokens)
-        tensors = {name: tensor.contiguous() for name, tensor in (inputs, ("targets", targets))}
+        inputs = ("numbers", tokens.to(losses.dtype)) if self.kernel.features else ("tokens", _words(tokens))
+        expected = (*targets.shape, self.kernel.features) if self.kernel.features else targets.shape
+        if tokens.shape != expected:
+            raise ValueError(f"inputs are {tuple(tokens.shape)}, but {tuple(expected)} with these targets")
+        tensors = {name: tensor.contiguous() for name, tensor in (inputs, ("targets", _words(targets)))}
         tensors |= {"parameters": self.parameters, "losses": losses, "last": losses}
         if training:
             tensors["grads"] = self.grads
@@ -171,6 +174,13 @@ class NativeCohort(Cohort):
             setattr(of, name, tensor.data_ptr())
         self.kernel.minibatches(of, targets.shape, [part for layer in states for part in layer], masks)
         return losses
+
+
+def _words(numbers: Tensor) -> Tensor:
+    """As the kernel reads them. Raises ValueError for what are no whole numbers."""
+    if numbers.is_floating_point():
+        raise ValueError(f"tokens and classes are whole numbers, not {numbers.dtype}")
+    return numbers.long()
 
 
 class Kernel:
