@@ -277,8 +277,11 @@ def _of_hydra(override: Override, sweeper_options: Collection[str]) -> Override:
         below = re.match(r"hydra\.sweeper\.(params|conditions|baseline)\.(.+)", key)
         if below and not is_knob(below[2]):
             raise UserError(no_knob(below[2]))
-        # Of an option that is none of a race the search itself says which there are.
-        return replace(override, sign="++") if option[1] == "race" and override.sign != "~" else override
+        if below and below[1] == "params" and (len(split(value)) > 1 or SWEEP_FUNCTION.fullmatch(value.strip())):
+            raise UserError(f"{key} is for presets; on the command line write {below[2]}={value}")
+        # Entries of tables are new to Hydra. Of one that is none of a race the search itself says which there are.
+        is_new = (option[1] == "race" or below) and override.sign != "~"
+        return replace(override, sign="++") if is_new else override
     if option:
         raise UserError(
             f"there is no option {key}; choose hydra.sweeper.{{{','.join(sorted(sweeper_options))}}}"

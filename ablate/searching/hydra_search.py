@@ -1,6 +1,6 @@
 """What the Hydra plugin calls: from the typed overrides to a search, of ablate or of any other Hydra program."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from ablate.searching.settings import (
 )
 from ablate.sweeping.hydra_jobs import cluster_of, table, written
 from ablate.sweeping.naming import decides, folder_name
+from ablate.tasks.facts import TaskFacts
 
 if TYPE_CHECKING:
     from hydra_plugins.ablate_hydra.optuna_sweeper import OptunaSweeper
@@ -83,7 +84,7 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Parsed], run_searc
 
     composed = Composer(lambda job: context.config_loader.load_sweep_config(config, list(job))).config
     base = composed([str(override.input_line) for override in overrides if not override.is_sweep_override()])
-    space, fixed = build(overrides, plain(sweeper.conditions), partial(fixed_value, base))
+    space, fixed = build(overrides, _conditions(plain(sweeper.conditions), base.task.thing), partial(fixed_value, base))
 
     def compose(trial: tuple[str, ...]) -> Config:
         own = {override.partition("=")[0] for override in trial}
@@ -150,6 +151,18 @@ def settings_of(
         parallel=parallel if sweeper.parallel is None else whole(sweeper.parallel, "parallel"),
         baseline=None if baseline is None else tuple(_in_full(word, task) if task else word for word in baseline),
     )
+
+
+def _conditions(given: Any, task: TaskFacts) -> Any:
+    """Conditions with the knobs of an experiment's own by their full names, `task.lr`; others are none of it."""
+    own = [] if task.has_network else [knob.name for knob in task.knobs]
+
+    def full(table: Any) -> Any:
+        if not isinstance(table, Mapping):
+            return table
+        return {f"task.{name}" if name in own else name: of for name, of in table.items()}
+
+    return {name: full(of) for name, of in full(given).items()} if isinstance(given, Mapping) else given
 
 
 def _in_full(word: str, task: str) -> str:

@@ -81,13 +81,13 @@ class Prepared:
         self.problem, self.settings = problem, problem.settings
         self.base, settings = problem.compose(()), problem.settings
         validate(self.base)
-        check_produced(settings, self.base)
         self.name = self.base.name or problem.name
         self.folder = Path(self.base.results_dir).expanduser() / self.name
         several = len(settings.objectives) > 1
         epochs = self.base.epochs if self.base.task.thing.has_network else None
         self.pruner = make_pruner(settings.pruner, settings.pruner_options, epochs, several)
         make_sampler(settings.sampler, settings.sampler_options, 0, problem.space, several)
+        check_produced(settings, self.base)
         location(settings.storage, self.folder)
         self.progress = SearchProgress(settings.n_trials)
         self.trainer = trainer(

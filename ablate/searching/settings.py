@@ -1,6 +1,6 @@
 """What `hydra.sweeper.…` says of a search, checked: objective, trials, sampler, pruner, race, storage."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -205,13 +205,22 @@ def plain(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if isinstance(value, DictConfig | ListConfig) else value
 
 
+def _flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Knobs with their values, also of a table of tables: `model: {activation: relu}` is model.activation."""
+    for key, item in table.items():
+        if isinstance(item, Mapping):
+            yield from _flat(item, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", item
+
+
 def overrides_of(value: Any) -> tuple[str, ...] | None:
     """The baseline: `{}` for the defaults, `{model: rnn, lr: 1}` for others, `null` for none."""
     value = plain(value)
     if value is None:
         return None
     if isinstance(value, Mapping):
-        return tuple(f"{key}={'null' if item is None else item}" for key, item in value.items())
+        return tuple(f"{key}={'null' if item is None else item}" for key, item in _flat(value))
     if isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(v, str) for v in value):
         return tuple(value)
     raise ConfigError(f"baseline is {value!r}; write knobs with values, such as {{model: rnn, lr: 1}}, or null")

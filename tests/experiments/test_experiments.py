@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import ablate
@@ -369,6 +370,20 @@ def test_a_baseline_has_the_knobs_of_the_experiment(
     status, said = ablated(script, *space, "hydra.sweeper.baseline={lrr: 9}", command="search")
     assert status == 2
     assert "baseline: the experiment train has no knob 'lrr'; did you mean lr?" in said
+    status, said = ablated(script, *space, "hydra.sweeper.baseline.lr=8", "fresh=true", command="search")
+    assert status == 0, said
+    assert "-7 in loss" in said
+
+
+def test_conditions_have_the_knobs_of_the_experiment(
+    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any
+) -> None:
+    script = written("def train(lr=0.5, size=1, *, seed):\n    return {'loss': lr + size}\n")
+    space = ("lr=choice(1.0,2.0)", "size=choice(3,4)", "sampler=grid", "n_trials=9", "seeds=2")
+    status, said = ablated(script, *space, "conditions={size: {lr: [2.0]}}", command="search")
+    assert status == 0, said
+    trials = pd.read_csv(tmp_path / "sweep" / "trials.csv")
+    assert trials.groupby("task.lr")["task.size"].nunique().to_dict() == {1.0: 0, 2.0: 2}
 
 
 @pytest.mark.full

@@ -160,7 +160,7 @@ def test_buffers_of_a_few_sizes_are_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     """Those that were used last, so that a sweep over sizes does not fill the memory."""
     kept: dict[Any, Any] = {}
     monkeypatch.setattr(recurrence, "_shared", kept)
-    monkeypatch.setattr(recurrence._Place, "spare", kept)
+    monkeypatch.setattr(recurrence._place, "spare", kept)
     d = derived(CELLS["rnn"].plain.structure, "state", True, 1)
 
     def gradient(H: int) -> Tensor:

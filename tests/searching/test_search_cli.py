@@ -365,6 +365,10 @@ def test_a_preset_names_its_sweeper(tmp_path: Path, main: Main, small_arguments:
             ],
             "pruner=median .*epochs.*bleu",
         ),
+        (
+            ["hydra.sweeper.objective=accuracy", "task=fill_in", "hydra.sweeper.pruner=medan"],
+            "pruner is 'medan'; choose none",  # rather than that accuracy has no epochs
+        ),
         (["val_tokens=0"], "objective is val_perplexity.*val_tokens=0"),
         (
             ["task=translation", "data=number_pairs", "data.path=null", "data.tokens=word", "data.cleaning=keep"],
@@ -392,6 +396,8 @@ def test_a_preset_names_its_sweeper(tmp_path: Path, main: Main, small_arguments:
         (["hydra.sweeper.zipped=3"], "3: a search draws each knob by itself"),
         (["hydra.sweeper.n_trials=2", "hydra.sweeper.n_trials=3"], "n_trials is given twice: 2 and 3; give it once"),
         (["hydra.sweeper.baseline={lr: 0}"], r"lr is 0\.0; .*above 0"),
+        (["hydra.sweeper.baseline.lr=0"], r"lr is 0\.0; .*above 0"),
+        (["hydra.sweeper.params.lr=1,2"], "hydra.sweeper.params.lr is for presets; .* write lr=1,2"),
         (["data.path=/nowhere.txt"], r"/nowhere\.txt"),
         (["precision=tf32", "device=cpu"], "precision=tf32 cannot be computed here"),
     ],

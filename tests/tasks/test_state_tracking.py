@@ -52,6 +52,8 @@ def test_a_network_that_follows_is_right_beyond_the_training_length(monkeypatch:
     made, _ = task("data=parity")
 
     class Follows(torch.nn.Module):
+        output_b = torch.zeros(2)
+
         def initial_state(self, B: int) -> Any:
             return None
 
