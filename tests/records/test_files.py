@@ -207,7 +207,7 @@ MAY_WRITE = {
     "cli/entry.py": "os.devnull, in the place of a stream that is closed or full",
     "export/tabular.py": "Parquet and Excel workbooks in memory, which are then moved into place",
     "sweeping/devices.py": "to the standard input of a process",
-    "timing/gpu/part.py": "its answers, to the process that asks",
+    "timing/process.py": "its answers, to the process that asks",
     "engines/cohort/native/build.py": "a compiler writes the library itself, into a folder that is moved into place",
 }
 WRITING = {"write_text", "write_bytes", "to_feather", "to_parquet", "to_pickle", "to_excel", "to_hdf", "symlink_to"}
