@@ -28,7 +28,7 @@ from ablate.report.products import BEFORE_MANIFESTS, EARLIER, MANIFEST, SPEED_MA
 RESULTS = CONFIG_ROOT / "results"
 GOLDEN_PATH = Path(__file__).with_name("committed_numbers.json")
 GOLDEN: dict[str, dict[str, Any]] = json.loads(GOLDEN_PATH.read_text(encoding="utf-8"))
-MOST_FILES, LARGEST = 150, 5 * 2**19
+MOST_FILES, LARGEST = 160, 5 * 2**19
 """What results/ may be in version control: so many files, none larger than so many bytes."""
 
 
