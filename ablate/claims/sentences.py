@@ -21,7 +21,7 @@ from ablate.claims.settings import plain
 from ablate.config.columns import gate_named, named_column
 from ablate.config.dependence import gates_of, gates_text
 from ablate.config.errors import listing, nearest
-from ablate.config.knobs import GATE, is_knob, no_knob
+from ablate.config.knobs import no_gate
 
 HOW = 'write A < B, A > B or A ~ B with values of a knob, such as "gru < lstm"'
 
@@ -72,11 +72,11 @@ def claim_of(
 
 
 def _check_gate(key: str, settings: pd.DataFrame) -> None:
-    """Raise ClaimError for a gate that no cell has: of every setting it would be true that it is held at none."""
+    """Raise ClaimError for a gate that no cell has."""
     gate = gate_named(key)
     held = _values(settings, "gates") if "gates" in settings else []
-    if gate and not is_knob(GATE + gate) and not any(gate in gates_of(value) for value in held):
-        raise ClaimError(no_knob(GATE + gate))
+    if gate and (line := no_gate(gate, map(gates_of, held))):
+        raise ClaimError(line)
 
 
 def _resolved(

@@ -1,6 +1,6 @@
 """Every knob by the name that is typed, `data.path`: its type and metadata, and what is said of a name that is none."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from types import UnionType
@@ -146,3 +146,16 @@ def no_knob(key: str) -> str:
     names = {GATE + gate for cell in CELLS for gate in cell.gates} if key.startswith(GATE) else knobs()
     meant = f"; did you mean {ours}?" if ours in knobs() else nearest(key, sorted(names))
     return f"there is no knob {key!r}{meant} {HELP_HINT}"
+
+
+def no_gate(gate: str, held: Iterable[Collection[str]]) -> str:
+    """The line for a gate that no cell has and none of what is `held`; of any setting it would be true that it is held
+    at none. Nothing for a gate that there is."""
+    there = is_knob(GATE + gate) or any(gate in gates for gates in held)
+    return "" if there else no_knob(GATE + gate)
+
+
+def no_knob_of(experiment: str, key: str, own: Sequence[str]) -> str:
+    """The same for one that an experiment, whose `own` knobs these are, does not have."""
+    has = f"its knobs are {', '.join(own)}" if own else "it has no knobs"
+    return f"the experiment {experiment} has no knob {key!r}{nearest(key, own)}; {has}"

@@ -13,7 +13,8 @@ from typing import Any
 
 from ablate.config import plugins, presets
 from ablate.config.choice_files import typed_as
-from ablate.config.errors import UserError, nearest
+from ablate.config.errors import UserError
+from ablate.config.knobs import no_knob_of
 from ablate.config.overrides import Override, plugin_files
 from ablate.config.preset_experiments import sets_objective
 from ablate.config.quoting import quote, unquote
@@ -109,8 +110,7 @@ def full_name(key: str, own: Sequence[str], experiment: str) -> str:
         return f"{below}task.{name}"
     if name.removeprefix("task.") in own or name in OF_SWEEP or (not below and name.startswith("hydra")):
         return key
-    has = f"its knobs are {', '.join(own)}" if own else "it has no knobs"
-    raise UserError(f"the experiment {experiment} has no knob {name!r}{nearest(name, own)}; {has}")
+    raise UserError(no_knob_of(experiment, name, own))
 
 
 def functions(file: Path) -> dict[str, list[str]]:

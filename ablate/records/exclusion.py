@@ -11,7 +11,7 @@ from typing import Any
 
 from ablate.config.columns import columns, gate_named
 from ablate.config.errors import UserError, listing, nearest
-from ablate.config.knobs import GATE, is_knob, no_knob
+from ablate.config.knobs import no_gate
 from ablate.records import results
 from ablate.records.files import remove, write_json
 from ablate.records.flat import flat
@@ -117,8 +117,8 @@ def chosen(sweep: Path, given: Sequence[str]) -> list[str]:
                 f"no run of {sweep} has {key}; give a run id, or KNOB=VALUE of {told}{nearest(key, ['seed', *knobs])}"
             )
         held = [row.get("model.gates") or {} for row in rows]
-        if gate and not is_knob(GATE + gate) and not any(gate in gates for gates in held):
-            raise UserError(no_knob(GATE + gate))  # of every run it would be true that it is held at none
+        if gate and (line := no_gate(gate, held)):
+            raise UserError(line)
         column: list[Any] = [gates.get(gate) if gate else row.get(known) for row, gates in zip(rows, held, strict=True)]
         if not any(_same(one, value) for one in column):
             numbers: set[Any] = {one for one in column if _is_number(one)}

@@ -13,8 +13,8 @@ from hydra.types import RunMode
 
 from ablate.config import presets
 from ablate.config.composing import Composer, to_config
-from ablate.config.errors import ConfigError, nearest
-from ablate.config.knobs import GROUPS, is_knob, no_knob
+from ablate.config.errors import ConfigError
+from ablate.config.knobs import GROUPS, is_knob, no_knob, no_knob_of
 from ablate.config.overrides import Override, check_size
 from ablate.config.registry import TASKS
 from ablate.config.schema import Config
@@ -98,7 +98,7 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Parsed], run_searc
         objectives(plain(sweeper.objective), searched_for(TASKS[base.task.name])),
         seeds=tuple(range(base.seed, base.seed + base.seeds)),
         parallel=2 * (base.threads or (cores() if cluster is None else cluster.cpus)),
-        task=base.task.name,
+        task=base.task.thing,
     )
     typed = [str(override) for override in config.hydra.overrides.task]
     preset = config.hydra.runtime.choices.get("sweeps")
@@ -130,7 +130,11 @@ def check_searchable(override: Parsed) -> None:
 
 
 def settings_of(
-    sweeper: "OptunaSweeper", found: tuple[Objective, ...], seeds: tuple[int, ...], parallel: int, task: str = ""
+    sweeper: "OptunaSweeper",
+    found: tuple[Objective, ...],
+    seeds: tuple[int, ...],
+    parallel: int,
+    task: TaskFacts | None = None,
 ) -> Settings:
     """The options of the plugin, checked; `parallel` where they do not say. `task` is none of another program."""
     sampler, sampler_options = named(sweeper.sampler, "sampler")
@@ -149,33 +153,31 @@ def settings_of(
         study=sweeper.study,
         seed=whole(sweeper.seed, "hydra.sweeper.seed", least=0),
         parallel=parallel if sweeper.parallel is None else whole(sweeper.parallel, "parallel"),
-        baseline=None if baseline is None else tuple(_in_full(word, task) if task else word for word in baseline),
+        baseline=None if baseline is None else tuple(_of_baseline(word, task) if task else word for word in baseline),
     )
 
 
 def _conditions(given: Any, task: TaskFacts) -> Any:
-    """Conditions with the knobs of an experiment's own by their full names, `task.lr`; others are none of it."""
-    own = [] if task.has_network else [knob.name for knob in task.knobs]
+    """Conditions with the knobs of an experiment's own by their full names."""
 
-    def full(table: Any) -> Any:
-        if not isinstance(table, Mapping):
-            return table
-        return {f"task.{name}" if name in own else name: of for name, of in table.items()}
+    def renamed(table: Any) -> Any:
+        return {_full_name(name, task): of for name, of in table.items()} if isinstance(table, Mapping) else table
 
-    return {name: full(of) for name, of in full(given).items()} if isinstance(given, Mapping) else given
+    return renamed({name: renamed(of) for name, of in given.items()} if isinstance(given, Mapping) else given)
 
 
-def _in_full(word: str, task: str) -> str:
-    """`task.lr=1` for `lr=1` where that is a knob of an experiment's own: `lr` alone is that of recurrent networks,
-    which an experiment does not have. Raises ConfigError for what is no knob of the task.
-    """
-    override, facts = Override.read(word), TASKS[task]
-    key, own = override.key, [knob.name for knob in facts.knobs]
-    if facts.has_network:
-        if not is_knob(key):
-            raise ConfigError(f"baseline: {no_knob(key)}")
+def _of_baseline(word: str, task: TaskFacts) -> str:
+    """A knob of the baseline by its full name. Raises ConfigError for what is no knob of the task."""
+    override, own = Override.read(word), [knob.name for knob in task.knobs]
+    if task.has_network:
+        if not is_knob(override.key):
+            raise ConfigError(f"baseline: {no_knob(override.key)}")
         return word
-    if key.removeprefix("task.") not in own:
-        has = f"its knobs are {', '.join(own)}" if own else "it has no knobs"
-        raise ConfigError(f"baseline: the experiment {task} has no knob {key!r}{nearest(key, own)}; {has}")
-    return str(replace(override, key=f"task.{key.removeprefix('task.')}"))
+    if override.key.removeprefix("task.") not in own:
+        raise ConfigError(f"baseline: {no_knob_of(task.name, override.key, own)}")
+    return str(replace(override, key=_full_name(override.key, task)))
+
+
+def _full_name(name: str, task: TaskFacts) -> str:
+    """`task.lr` for `lr` where that is a knob of an experiment's own: `lr` alone is that of recurrent networks."""
+    return f"task.{name}" if not task.has_network and name in {knob.name for knob in task.knobs} else name
