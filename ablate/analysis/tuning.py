@@ -41,11 +41,13 @@ def tuned(runs: pd.DataFrame, knob: str, metric: str, level: float = 0.95) -> pd
     The value is chosen by the mean over the first half of the seeds (of a metric of the test data by that of the same
     on the held-out ones, see `chooser`); n, diverged, mean, low and high (Student t) come from the other half alone.
     The best of several noisy means is too good on the seeds that made it the best (the winner's curse); on fresh ones
-    it is not. Means are geometric, of a metric that may be 0 arithmetic. Columns: the other swept knobs, at (their
-    values as typed), setting_id, value, n, diverged, mean, low, high. Diverged runs speak against a value and enter no
-    mean: of two values the one with the smaller share of them is better, whatever the means. Where every run that
-    should choose diverged, none is the best: value and mean are NaN, n is 0, diverged counts the other half at all
-    values, and setting_id is that of the first value.
+    it is not. Means are geometric, of a metric that may be 0 arithmetic. Diverged runs speak against a value and enter
+    no mean: of two values the one with the smaller share of them is better, whatever the means. Where every run that
+    should choose diverged, none is the best: any_best is False, value and mean are NaN, n is 0, diverged counts the
+    other half at all values, and setting_id is that of the first value.
+
+    Columns: the other swept knobs, at (their values as typed), setting_id, any_best, value, n, diverged, mean, low,
+    high.
 
     Raises UserError where `knob` was not swept or there is only one seed.
     """
@@ -77,10 +79,10 @@ def tuned(runs: pd.DataFrame, knob: str, metric: str, level: float = 0.95) -> pd
         rows.append(
             {name: setting[name] for name in others}
             | {"at": setting_name(setting, others), "setting_id": setting["setting_id"]}
-            | {"value": setting[knob] if best is not None else np.nan}
+            | {"any_best": best is not None, "value": setting[knob] if best is not None else np.nan}
             | {"n": n, "diverged": diverged, "mean": mean, "low": low, "high": high}
         )
-    columns = [*others, "at", "setting_id", "value", "n", "diverged", "mean", "low", "high"]
+    columns = [*others, "at", "setting_id", "any_best", "value", "n", "diverged", "mean", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -208,8 +208,9 @@ class Frames:
         alone = alone[alone["machine"] == timed.idxmax()]
         return {str(setting): values for setting, values in alone.groupby("setting_id")["tokens_per_s"]}
 
-    def tuned(self, knob: str, metric: str, settings: pd.DataFrame) -> "Frames":
-        """Each setting at its best value of a knob: chosen on the first half of the seeds, judged on the other.
+    def tuned(self, knob: str, metric: str, settings: pd.DataFrame) -> tuple["Frames", str]:
+        """Each setting at its best value of a knob, chosen on the first half of the seeds, judged on the other; and
+        where nothing was chosen, in words: the first value stands for all where all runs that should choose diverged.
 
         Raises NotTestable where the knob was not swept.
         """
@@ -219,7 +220,16 @@ class Frames:
         except UserError as error:
             raise NotTestable(str(error)) from error
         fresh = ~runs["seed"].isin(choosing(runs["seed"])) & runs["setting_id"].isin(chosen["setting_id"])
-        return replace(self, runs=runs[fresh].assign(**{knob: None}), halved=True)
+        frames = replace(self, runs=runs[fresh].assign(**{knob: None}), halved=True)
+        return frames, _without_best(knob, chosen[~chosen["any_best"]])
+
+
+def _without_best(knob: str, settings: pd.DataFrame) -> str:
+    if settings.empty:
+        return ""
+    at = "; ".join(one for one in settings["at"] if one)
+    where = f" ({at})" if at else ""
+    return f"no {knob} is the best where every run that should choose diverged{where}: the first {knob} is judged there"
 
 
 def roughness(curves: pd.DataFrame) -> pd.Series:

@@ -8,6 +8,7 @@ named with its knob: `num_hiddens=32 < num_hiddens=64`, or `by="num_hiddens"` sa
 the command of the sweep names it: `model.gates.update=null < model.gates.update=0.5`.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -55,7 +56,7 @@ def claim_of(
         _check_gate(key, settings)
     terms, sign = sides(sentence)
     knob, values = _resolved(terms, settings, swept, by)
-    if len(set(map(value_text, values))) < len(values):
+    if len(set(values)) < len(values):
         raise ClaimError(f"the claim {sentence!r} names a value of {knob} twice")
     entry: dict[str, Any] = {"id": sentence, "statement": sentence, "metric": metric, "where": dict(where or {})}
     share = {"in": "most"} if most else {}
@@ -148,16 +149,14 @@ _NONE = object()
 
 
 def _values(settings: pd.DataFrame, knob: str) -> list[Any]:
-    return list({value_text(value): value for value in map(plain, settings[knob])}.values())
+    return list(dict.fromkeys(map(plain, settings[knob])))
 
 
 def _match(text: str, values: Sequence[Any]) -> Any:
-    """The value that a text says, in whatever way a number is written."""
-    for value in values:
-        if value_text(value) == text:
-            return value
+    """The value that a text says: a number in whatever way it is written, or as tables show it, in six digits."""
     try:
         number = float(text)
     except ValueError:
-        return _NONE
-    return next((v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and v == number), _NONE)
+        number = math.nan
+    exact = (v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and v == number)
+    return next(exact, next((value for value in values if value_text(value) == text), _NONE))

@@ -189,7 +189,7 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     rows = [
         [
             *setting_texts(by_id.loc[row["setting_id"]], others),
-            "–" if math.isnan(row["value"]) else value_text(row["value"]),
+            value_text(row["value"]) if row["any_best"] else "–",
             *(whole(row[name]) for name in ("n", "diverged")),
             plus_minus(row["mean"], row["low"], row["high"])
             if top is None
@@ -202,7 +202,7 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
         f"{'' if by_difference(m.main) else ' (geometric mean)'} is that of the other half. "
         f"{what_chose(chosen_by(m.main), m.main, m.settings)}"
     ]
-    if table["value"].isna().any():
+    if not table["any_best"].all():
         notes.append("–: every run of the first half diverged, at each learning rate: none is the best.")
     notes += [future_note(m.settings)] * bool(future_note(m.settings))
     return cut(Sheet("tuned", "Each setting at its best learning rate", columns, rows, table, notes))

@@ -28,6 +28,7 @@ def test_chosen_by_one_half_and_reported_by_the_other(setting: Setting, together
         "model": "rnn",
         "at": "model=rnn",
         "setting_id": "model=rnn lr=0.5",
+        "any_best": True,
         "value": 0.5,
         "n": 3,
         "diverged": 0,
@@ -44,6 +45,7 @@ def test_one_knob_alone(setting: Setting, together: Setting) -> None:
         "records"
     )
     assert math.isnan(row["value"])
+    assert row["any_best"]
     assert (row["at"], row["n"], row["mean"]) == ("", 1, 2)
 
 
@@ -87,7 +89,7 @@ def test_where_every_choosing_run_diverged_no_value_is_the_best(setting: Setting
     )
     table = tuned(runs, "lr", "perplexity").set_index("layers")
     none = table.loc[5]
-    assert (none["n"], none["diverged"]) == (0, 3)
+    assert (none["any_best"], none["n"], none["diverged"]) == (False, 0, 3)
     assert none[["value", "mean", "low", "high"]].isna().all()
     assert table["value"][1] == 1.0
     assert table["mean"][1] == pytest.approx(4)

@@ -1,5 +1,6 @@
 """Which settings a claim speaks about, what is missing, and what a reader is told of it. CPU, 2 s."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -333,6 +334,16 @@ def test_tuned_takes_the_best_on_one_half_of_the_seeds_and_judges_on_the_other()
     assert one.n == 8
     assert one.ratio == pytest.approx(2 / 3, rel=0.05)
     assert re.search(r"\blr chosen .*\bhalf\b", one.evidence)
+
+
+def test_where_every_run_that_should_choose_diverged_the_first_value_is_judged_and_said() -> None:
+    frame = runs(grid(model=["gru", "rnn"], lr=[0.5, 1.0]), [4, 2, 3, 5], seeds=16)
+    rnn = frame["setting_id"].isin(["setting 2", "setting 3"])
+    frame.loc[rnn, ["tail_perplexity", "status"]] = [math.inf, "diverged"]
+    one = verdict(frame, order=MODELS, tuned="lr")
+    assert (one.verdict, one.n) == ("confirmed", 8)
+    assert "no lr is the best where every run that should choose diverged (model=rnn): the first lr" in one.evidence
+    assert "no lr is the best" not in verdict(frame[~rnn | (frame["seed"] < 0)], order=MODELS, tuned="lr").evidence
 
 
 def test_what_is_tuned_by_held_out_text_is_judged_by_the_test_text() -> None:

@@ -91,3 +91,13 @@ def test_a_claim_of_a_file_names_knobs_as_the_sweep_does() -> None:
         make_claim({**said, "where": {"model.gates.update": "half"}, "order": order})
     with pytest.raises(UserError, match="names gates twice"):
         make_claim({**said, "where": {"model.gates.update": 1, "model.gates.reset": 1}, "order": order})
+
+
+@pytest.mark.parametrize(
+    ("sentence", "values"),
+    [("0.1234561 < 1.234562e-1", [0.1234561, 0.1234562]), ("0.123456 < 0.2", [0.1234561, 0.2])],
+)
+def test_values_that_tables_show_alike_are_two(sentence: str, values: list[float]) -> None:
+    claim = claim_of(sentence, pd.DataFrame({"lr": [0.1234561, 0.1234562, 0.2]}), ["lr"], "perplexity")
+    assert isinstance(claim.predicate, Order)
+    assert [value for place in claim.predicate.ascending for value in place] == values
