@@ -14,7 +14,8 @@ ENTRY = re.compile(r"^## (\S+) · (.+)$", re.MULTILINE)
 
 
 def page_of(path: str) -> str:
-    return (ROOT / path).read_text(encoding="utf-8")
+    """A document of the checkout, its links to pages as from the folder `project` of the site."""
+    return (ROOT / path).read_text(encoding="utf-8").replace("](docs/", "](../")
 
 
 def lab_book() -> str:
