@@ -63,13 +63,6 @@ def _over_seeds(runs: pd.DataFrame) -> tuple[float, float]:
     return float(error), by_seed["weight"].sum() ** 2 / np.square(by_seed["weight"]).sum() - 1
 
 
-def interactions(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.DataFrame:
-    """One row per pair of knobs: knobs ("a × b") and share, its part of all variance beyond what both do alone."""
-    split = variance_split(runs, metric, knobs)
-    pairs = split[split["source"].str.contains(" × ", regex=False)].rename(columns={"source": "knobs"})
-    return pairs.sort_values("share", ascending=False, kind="stable", ignore_index=True)
-
-
 def variance_split(runs: pd.DataFrame, metric: str, knobs: Sequence[str]) -> pd.DataFrame:
     """source, share: how much of the variance over all runs comes from where; the shares sum to 1.
 

@@ -128,18 +128,12 @@ def ped_anova(codes: np.ndarray, values: np.ndarray, top: float = TOP) -> np.nda
     return np.array(out)
 
 
-def fanova(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Raw importance of each knob (knobs,): the variance of its marginal in a random forest (Hutter et al. 2014).
-
-    The mean over the trees. The settings (settings, knobs) are numbered values; settings that mostly diverged (∞) are
-    left out.
-    """
-    means: np.ndarray = fanova_draws(codes, values).mean(axis=0)
-    return means
-
-
 def fanova_draws(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The same of each tree (trees, knobs): their spread says how sure the forest is."""
+    """Raw importance of each knob by each tree (trees, knobs): the variance of its marginal in a random forest (Hutter
+    et al. 2014). That of the forest is the mean over the trees; their spread says how sure it is.
+
+    The settings (settings, knobs) are numbered values; settings that mostly diverged (∞) are left out.
+    """
     finite = np.isfinite(values)
     if finite.sum() < 2:
         return np.zeros((1, codes.shape[1]))
@@ -147,9 +141,9 @@ def fanova_draws(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
     forest = ensemble.RandomForestRegressor(n_estimators=TREES, random_state=0, n_jobs=1)
     one_hot, columns = _one_hot(codes)
     forest.fit(one_hot(codes[finite]), values[finite])
-    points = _grid(columns)
+    points = grid_of(columns)
     coded = one_hot(points)
-    draws: np.ndarray = np.array([_marginal_variances(points, tree.predict(coded)) for tree in forest.estimators_])
+    draws: np.ndarray = np.array([marginal_variances(points, tree.predict(coded)) for tree in forest.estimators_])
     return draws
 
 
@@ -161,22 +155,16 @@ def _one_hot(codes: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], lis
     ), levels
 
 
-def marginal_variances(levels: Sequence[int], predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """The variance of the main effect of each knob (knobs,) of `predict` over the whole grid of their values.
-
-    Every combination counts alike; of more than 100,000 as many are drawn, seeded.
-    """
-    points = _grid(levels)
-    return _marginal_variances(points, predict(points))
-
-
-def _grid(levels: Sequence[int]) -> np.ndarray:
-    """The combinations (points, knobs) of numbered values."""
+def grid_of(levels: Sequence[int]) -> np.ndarray:
+    """The combinations (points, knobs) of numbered values; of more than 100,000 as many are drawn, seeded."""
     if np.prod(levels, dtype=float) <= MOST_POINTS:
         return np.array(list(product(*(range(n) for n in levels))))
     return np.random.default_rng(0).integers(levels, size=(MOST_POINTS, len(levels)))
 
 
-def _marginal_variances(points: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def marginal_variances(points: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """The variance of the main effect of each knob (knobs,) over these points (points, knobs), which count alike, of
+    what is predicted there (points,).
+    """
     marginals = [np.bincount(code, predicted) / np.bincount(code) for code in points.T]
     return np.array([float(np.var(marginal)) for marginal in marginals])

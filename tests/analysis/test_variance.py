@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.analysis.effects import interactions, main_effects, variance_split
+from ablate.analysis.effects import main_effects, variance_split
 from ablate.analysis.importance import importance
 
 Setting = Callable[..., pd.DataFrame]
@@ -43,8 +43,6 @@ def test_known_shares(setting: Setting, together: Setting) -> None:
     split = variance_split(runs, "perplexity", KNOBS)
     assert list(split["source"]) == list(parts)
     assert shares(split) == pytest.approx({name: part / total for name, part in parts.items()}, abs=1e-9)
-    [both] = interactions(runs, "perplexity", KNOBS).to_dict("records")
-    assert both == {"knobs": "model × num_hiddens", "share": pytest.approx(0.08 / 3 / total)}
 
 
 def test_against_the_sums_of_squares_of_two_ways(setting: Setting, together: Setting) -> None:
