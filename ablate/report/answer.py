@@ -1,7 +1,7 @@
 """The answer in a few sentences, each made from the numbers at hand."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -272,13 +272,21 @@ def best_setting(settings: pd.DataFrame, metric: str) -> pd.Series | None:
     return settings.iloc[int(np.nanargmin(values) if lower else np.nanargmax(values))]
 
 
-def main_figure(m: Material, made: Made) -> str:
-    """What the results are shown by, next to the answer: of few settings the curves."""
-    return "" if m.search is not None else "by_value" if "by_value" in made.figures else "curves"
+def main_figure(m: Material, figures: Container[str]) -> str:
+    """The first of these figures that shows what the sweep or the search came to; empty where none does.
+
+    What the settings reach, but where they differ in how long they were trained, and in nothing else that could be
+    told apart from it: then how they went.
+    """
+    lengths = len(m.factors) == 1 and "epochs" in m.factors[0]
+    of_sweep = ("curves", "by_value") if lengths else ("by_value", "curves")
+    order = of_sweep if m.search is None else ("search_front", "search_history")
+    return next((name for name in order if name in figures), "")
 
 
 def _blocks(m: Material, made: Made) -> list[Block]:
-    return [*bullets(answer(m)), *made.of(main_figure(m, made))]
+    beside = made.of(main_figure(m, made.figures)) if m.search is None else []
+    return [*bullets(answer(m)), *beside]
 
 
 ANSWER = Section("answer", "In short", lambda m: True, blocks=_blocks)

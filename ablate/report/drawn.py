@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ablate.config.errors import UserError, own_line
 from ablate.records.files import write_atomically
+from ablate.report.answer import main_figure
 from ablate.report.blocks import Figure, described
 from ablate.report.contents import wanted
 from ablate.report.drawing import at_once
@@ -16,9 +17,6 @@ from ablate.report.material import Material
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
-
-MAIN = ("search_front", "search_history", "by_value", "curves")
-"""What figure.png shows: the first of these that there is."""
 
 
 @contextmanager
@@ -37,8 +35,8 @@ def drawing(m: Material, to: Path) -> Iterator[Callable[[], dict[str, Figure]]]:
         def drawn() -> dict[str, Figure]:
             done = {name: m.attempt(f"the figure {name}", job) for name, job in jobs.items()}
             figures = {name: figure for name, figure in done.items() if figure}
-            if main := next((figures[name] for name in MAIN if name in figures), None):
-                write_atomically(to / "figure.png", main.path(".png").read_bytes())
+            if main := main_figure(m, figures):
+                write_atomically(to / "figure.png", figures[main].path(".png").read_bytes())
             return figures
 
         yield drawn

@@ -258,12 +258,12 @@ def _path(m: Material) -> Tables:
 
 def _results(m: Material, made: Made) -> list[Block]:
     """Where several data sets are different questions, these; then the settings, whose main figure the answer has."""
-    others = [name for name in made.names if name not in (main_figure(m, made), "by_value", "settings")]
+    others = [name for name in made.names if name not in (main_figure(m, made.figures), "settings")]
     return [*bullets(questions(m)), *made.within, *made.of(*others), *made.of("settings")]
 
 
 def _curves(m: Material, made: Made) -> list[Block]:
-    main = main_figure(m, made)
+    main = main_figure(m, made.figures)
     return [*made.within, *made.of(*(name for name in made.names if name != main))]
 
 

@@ -8,9 +8,8 @@ from io import BytesIO
 
 from ablate.claims.verdicts import VERDICTS
 from ablate.config.errors import counted
-from ablate.report.answer import answer
+from ablate.report.answer import answer, main_figure
 from ablate.report.contents import wanted
-from ablate.report.drawn import MAIN
 from ablate.report.plots.style import styled
 from generating.sweeps import ROOT, commands_of, folders, material, page_command, preset_of, verdicts_table
 
@@ -28,8 +27,8 @@ def drawing(name: str) -> tuple[str, bytes] | None:
     """Caption and PNG of the main figure of a sweep; without the title, which stands above it on the card."""
     m = replace(material(name), title="")
     drawings = wanted(m)
-    main = next((one for one in MAIN if one in drawings), None)
-    if main is None:
+    main = main_figure(m, drawings)
+    if not main:
         return None
     caption, draw = drawings[main]
     with styled(m.heading):

@@ -69,9 +69,10 @@ class Document(HTMLParser):
 
 @pytest.fixture
 def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the curves: for tests that look at something else."""
+    """Only those that show the results: for tests that look at something else."""
+    kept = ("search_history", "by_value", "curves")
     wanted = drawn.wanted
-    monkeypatch.setattr(drawn, "wanted", lambda m: {k: v for k, v in wanted(m).items() if k in drawn.MAIN[1:]})
+    monkeypatch.setattr(drawn, "wanted", lambda m: {k: v for k, v in wanted(m).items() if k in kept})
 
 
 def page(folder: Path) -> Document:
@@ -112,6 +113,17 @@ def test_what_an_earlier_report_left_is_deleted(tmp_path: Path) -> None:
     assert all(path.read_text() == "x" for path in foreign)
     assert {"curves.png", "curves.svg", "curves.pdf"} <= {path.name for path in (sweep / "figures").iterdir()}
     assert (sweep / "tables" / "settings.csv").is_file()
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("few_figures")
+def test_of_settings_that_differ_in_how_long_they_were_trained_the_courses_are_the_main_figure(tmp_path: Path) -> None:
+    short = write_sweep(tmp_path / "lengths", [config(lr=1.0, epochs=4), config(lr=0.1, epochs=8)], seeds=2, epochs=4)
+    write_report(short)
+    assert (short / "figure.png").read_bytes() == (short / "figures" / "curves.png").read_bytes()
+    below = page(short).below
+    assert "against lr + epochs" not in below["answer"]
+    assert "against lr + epochs" in below["results"]
 
 
 @pytest.mark.full
