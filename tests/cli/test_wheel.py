@@ -45,3 +45,20 @@ def test_knobs_named_like_a_part_of_the_package(
     for knob in knobs.split():
         if not knob.startswith("sweeps"):
             assert knob.replace("=", ": ") in shown.stdout
+
+
+@pytest.mark.full
+def test_the_package_says_that_it_has_types(site: Path) -> None:
+    assert (site / "ablate" / "py.typed").is_file()
+
+
+@pytest.mark.full
+def test_a_program_of_ones_own_is_checked_by_the_types_of_the_package(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    program = tmp_path / "mine.py"
+    program.write_text("import ablate\nablate.sweep(model='gru').frame().items(4)\nablate.swep(model='gru')\n")
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--no-error-summary", program.name]
+    shown = subprocess.run(mypy, cwd=tmp_path, capture_output=True, text=True)
+    wrong = [line for line in shown.stdout.splitlines() if ": error:" in line]
+    assert [line.split(": error:")[0] for line in wrong] == ["mine.py:2", "mine.py:3"], shown.stdout + shown.stderr
+    assert 'no attribute "swep"' in wrong[1]
