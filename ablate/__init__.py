@@ -34,6 +34,7 @@ From Python, `import ablate` and:
     module      the trained network of a run as a torch.nn.Module (of runs with keep="weights")
     generate    what the trained network of a run writes, or how it translates
     UserError   the error, one clear line, for mistakes that the caller can correct
+    __version__ the version that is installed
 
 For cells, tasks and the like of your own (docs/examples; `plugins=[mine.py]` loads a file of them):
 
@@ -85,6 +86,8 @@ if TYPE_CHECKING:
     from ablate.tasks.facts import task as task
     from ablate.tasks.task import Task as Task
 
+    __version__: str | None
+
 _MODULES = {
     "Corpus": "ablate.data.corpora",
     "DataSet": "ablate.data.sets",
@@ -114,15 +117,25 @@ What users bring things of their own with, `ablate.cell`, `ablate.task` and the 
 """
 
 
+def _installed_version() -> str | None:
+    """That of the installed distribution; None where only the source is there."""
+    from ablate.records.environment import DISTRIBUTION, installed
+
+    return installed(DISTRIBUTION)
+
+
 if not TYPE_CHECKING:  # with it every misspelt name would be of any type
 
     def __getattr__(name: str) -> Any:
-        if name not in _MODULES:
+        if name == "__version__":
+            value = _installed_version()
+        elif name in _MODULES:
+            value = getattr(import_module(_MODULES[name]), name)
+        else:
             raise AttributeError(f"module 'ablate' has no attribute {name!r}")
-        value = getattr(import_module(_MODULES[name]), name)
         globals()[name] = value
         return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+    return sorted({*_MODULES, "__version__", *(name for name in globals() if name.startswith("__"))})

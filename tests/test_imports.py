@@ -11,7 +11,7 @@ import pytest
 from ablate.config.schema import PACKAGE_DIR
 
 MAY_IMPORT = {
-    "__init__": "api cells config data experiments networks optimizers report tasks",
+    "__init__": "api cells config data experiments networks optimizers records report tasks",
     "__main__": "",
     "config": "",
     "stats": "",

@@ -30,6 +30,7 @@ from hydra.version import VersionBase
 from omegaconf import OmegaConf
 
 import ablate
+from ablate.cli.commands import main
 from ablate.config.composing import BASE
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
@@ -279,6 +280,12 @@ def test_every_name_is_there_and_explained() -> None:
         assert f"\n    {name} " in ablate.__doc__, f"the map in ablate/__init__.py does not name {name}"
     with pytest.raises(AttributeError, match="swep"):
         ablate.swep  # noqa: B018
+    assert {name for name in dir(ablate) if not name.startswith("__")} == set(ablate._MODULES)
+
+
+def test_the_version_is_that_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.split() == ["ablate-rnn", ablate.__version__]
 
 
 # --- what is shown --------------------------------------------------------------------------------------
