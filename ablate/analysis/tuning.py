@@ -17,6 +17,27 @@ def choosing(seeds: Collection[int]) -> np.ndarray:
     return half
 
 
+def judges(runs: pd.DataFrame, knob: str) -> "pd.Series[bool]":
+    """Of each run whether its seed judges the best value of a knob; those of the other seeds choose it.
+
+    The lower half of the seeds that all settings have chooses, and all other seeds judge: the same ones everywhere, as
+    comparisons by seed need it. Where all settings share fewer than two, settings that differ in this knob alone are
+    taken by themselves; where these do, too, any seed of theirs counts.
+    """
+    others = [name for name in swept_knobs(runs) if name != knob]
+    everywhere = _shared(runs)
+    mask = pd.Series(True, index=runs.index)
+    for _, group in runs.groupby(others, dropna=False, sort=False) if others else [((), runs)]:
+        mask[group.index] = ~group["seed"].isin(choosing(everywhere or _shared(group) or set(group["seed"])))
+    return mask
+
+
+def _shared(runs: pd.DataFrame) -> set[int]:
+    """The seeds that each setting has; none where they are fewer than two."""
+    shared = set.intersection(*(set(own) for _, own in runs.groupby("setting_id")["seed"]))
+    return shared if len(shared) > 1 else set()
+
+
 def reporting(runs: pd.DataFrame, metric: str) -> str:
     """What reports that which a metric has chosen: the same of the test data, where every finished run has it."""
     name = reported_as(metric)
@@ -38,8 +59,9 @@ def chooser(runs: pd.DataFrame, metric: str) -> str:
 def tuned(runs: pd.DataFrame, knob: str, metric: str, level: float = 0.95) -> pd.DataFrame:
     """One row per setting of the other swept knobs: the value of `knob` that is best there, and what it reaches.
 
-    The value is chosen by the mean over the first half of the seeds (of a metric of the test data by that of the same
-    on the held-out ones, see `chooser`); n, diverged, mean, low and high (Student t) come from the other half alone.
+    The value is chosen by the mean over the first half of the seeds (`judges`; of a metric of the test data by that of
+    the same on the held-out ones, see `chooser`); n, diverged, mean, low and high (Student t) come from the other half
+    alone. There is no row for settings of which no seed is left to choose by.
     The best of several noisy means is too good on the seeds that made it the best (the winner's curse); on fresh ones
     it is not. Means are geometric, of a metric that may be 0 arithmetic. Diverged runs speak against a value and enter
     no mean: of two values the one with the smaller share of them is better, whatever the means. Where every run that
@@ -54,15 +76,14 @@ def tuned(runs: pd.DataFrame, knob: str, metric: str, level: float = 0.95) -> pd
     swept = swept_knobs(runs)
     if knob not in swept:
         raise UserError(f"{knob} was not swept here; choose {listing(swept)}" if swept else "no knob was swept here")
-    seeds = np.sort(runs["seed"].unique())
-    if len(seeds) < 2:
+    if runs["seed"].nunique() < 2:
         raise UserError(
             "tuning needs two seeds or more: one half to choose by, the other to report; give seeds=2 or more"
         )
     others = [name for name in swept if name != knob]
     choosing_metric = chooser(runs, metric)
     table = runs.assign(measured=measured(runs, metric), scaled=added_up(runs, choosing_metric))
-    table["chooses"] = table["seed"].isin(choosing(seeds))
+    table["chooses"] = ~judges(runs, knob)
     table = table.loc[table["measured"].notna(), [*swept, "setting_id", "measured", "scaled", "chooses"]]
     place = _places(table[table["chooses"]], higher=METRICS[choosing_metric].better == "higher")
     rows = []

@@ -1,6 +1,6 @@
 """The records of a sweep as samples of one metric, and the tests between the settings."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +10,9 @@ import pandas as pd
 
 from ablate.analysis.aggregate import without_logarithm
 from ablate.analysis.curves import StoredCurves, late_change
-from ablate.analysis.frames import curves_frame, runs_frame
+from ablate.analysis.frames import curves_frame, runs_frame, setting_name, swept_knobs
 from ablate.analysis.samples import samples, speed_samples
-from ablate.analysis.tuning import choosing, tuned
+from ablate.analysis.tuning import judges, tuned
 from ablate.claims.comparison import Comparison, DifferenceComparison, RatioComparison
 from ablate.claims.settings import NotTestable, settings_of
 from ablate.config.errors import UserError, listing
@@ -208,9 +208,10 @@ class Frames:
         alone = alone[alone["machine"] == timed.idxmax()]
         return {str(setting): values for setting, values in alone.groupby("setting_id")["tokens_per_s"]}
 
-    def tuned(self, knob: str, metric: str, settings: pd.DataFrame) -> tuple["Frames", str]:
+    def tuned(self, knob: str, metric: str, settings: pd.DataFrame) -> tuple["Frames", list[str]]:
         """Each setting at its best value of a knob, chosen on the first half of the seeds, judged on the other; and
-        where nothing was chosen, in words: the first value stands for all where all runs that should choose diverged.
+        what a reader must know: which settings could not be tuned, and where the first value stands for all, since
+        every run that should choose diverged.
 
         Raises NotTestable where the knob was not swept.
         """
@@ -219,17 +220,25 @@ class Frames:
             chosen = tuned(runs, knob, metric)
         except UserError as error:
             raise NotTestable(str(error)) from error
-        fresh = ~runs["seed"].isin(choosing(runs["seed"])) & runs["setting_id"].isin(chosen["setting_id"])
+        fresh = judges(runs, knob) & runs["setting_id"].isin(chosen["setting_id"])
         frames = replace(self, runs=runs[fresh].assign(**{knob: None}), halved=True)
-        return frames, _without_best(knob, chosen[~chosen["any_best"]])
+        return frames, [*_untuned(runs, knob, chosen), *_without_best(knob, chosen[~chosen["any_best"]])]
 
 
-def _without_best(knob: str, settings: pd.DataFrame) -> str:
-    if settings.empty:
-        return ""
-    at = "; ".join(one for one in settings["at"] if one)
-    where = f" ({at})" if at else ""
-    return f"no {knob} is the best where every run that should choose diverged{where}: the first {knob} is judged there"
+def _untuned(runs: pd.DataFrame, knob: str, chosen: pd.DataFrame) -> Iterator[str]:
+    others = [name for name in swept_knobs(runs) if name != knob]
+    settings = runs.drop_duplicates(others) if others else runs[:1]
+    judged = set(chosen.loc[chosen["n"] + chosen["diverged"] > 0, "at"])
+    names = [setting_name(setting, others) for _, setting in settings.iterrows()]
+    if left := [name or "the only setting" for name in names if name not in judged]:
+        yield f"left out {', '.join(left)}, with too few seeds to choose {knob} by some and judge by others"
+
+
+def _without_best(knob: str, settings: pd.DataFrame) -> Iterator[str]:
+    if len(settings):
+        at = "; ".join(one for one in settings["at"] if one)
+        where = f"where every run that should choose diverged{f' ({at})' if at else ''}"
+        yield f"no {knob} is the best {where}: the first {knob} is judged there"
 
 
 def roughness(curves: pd.DataFrame) -> pd.Series:

@@ -138,11 +138,13 @@ def groups_to_test(
         raise NotTestable(f"this holds under another protocol: {'; '.join(notes)}")
     if claim.tuned:
         metric = reporting(frames.of(settings), metric)
-        frames, none_best = frames.tuned(claim.tuned, metric, settings)
+        frames, tuning = frames.tuned(claim.tuned, metric, settings)
         settings = frames.settings
         text = ", and by the test data" if METRICS.known(metric).of_test else ""
-        notes.append(f"{claim.tuned} chosen on half of the seeds, judged on the others{text}")
-        notes += [none_best] * bool(none_best)
+        uneven = looked_at[looked_at["setting_id"].isin(candidates["setting_id"])].groupby("seed").size().nunique() > 1
+        common = " that all settings have" if uneven else ""
+        notes.append(f"{claim.tuned} chosen on half of the seeds{common}, judged on the others{text}")
+        notes += tuning
     data = frames.samples(predicate.reads or metric, settings, level)
     measured = settings[settings["setting_id"].isin(data.values)]
     groups, along_with = grouped(measured, predicate.keys, predicate.relevant)

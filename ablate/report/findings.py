@@ -204,6 +204,8 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     ]
     if not table["any_best"].all():
         notes.append("–: every run of the first half diverged, at each learning rate: none is the best.")
+    if len(table) < len(m.settings.drop_duplicates(others) if others else m.settings[:1]):
+        notes.append("Left out: settings with too few seeds to choose by some and to judge by others.")
     notes += [future_note(m.settings)] * bool(future_note(m.settings))
     return cut(Sheet("tuned", "Each setting at its best learning rate", columns, rows, table, notes))
 

@@ -49,6 +49,39 @@ def test_one_knob_alone(setting: Setting, together: Setting) -> None:
     assert (row["at"], row["n"], row["mean"]) == ("", 1, 2)
 
 
+def test_half_of_the_seeds_that_all_settings_have_choose_and_all_others_judge(
+    setting: Setting, together: Setting
+) -> None:
+    runs = together(
+        setting([3, 9, 8, 10], model="rnn", lr=0.5),
+        setting([4, 4, 1, 1], model="rnn", lr=1.0),
+        setting([3, 9], model="gru", lr=0.5),
+        setting([2, 7], model="gru", lr=1.0),
+    )
+    rnn, gru = tuned(runs, "lr", "perplexity").to_dict("records")
+    assert (rnn["value"], rnn["n"], rnn["mean"]) == (0.5, 3, pytest.approx(720 ** (1 / 3)))
+    assert (gru["value"], gru["n"], gru["mean"]) == (1.0, 1, pytest.approx(7))
+
+
+def test_settings_that_share_no_seeds_with_the_others_are_taken_by_themselves(
+    setting: Setting, together: Setting
+) -> None:
+    gru = together(setting([3, 9], model="gru", lr=0.5), setting([2, 7], model="gru", lr=1.0))
+    rnn = together(setting([3, 3, 8, 10], model="rnn", lr=0.5), setting([4, 4, 1, 1], model="rnn", lr=1.0))
+    runs = together(rnn, gru.assign(seed=gru["seed"] + 20))
+    first, second = tuned(runs, "lr", "perplexity").to_dict("records")
+    assert (first["value"], first["n"], first["mean"]) == (0.5, 2, pytest.approx(80**0.5))
+    assert (second["value"], second["n"], second["mean"]) == (1.0, 1, pytest.approx(7))
+
+
+def test_values_with_more_seeds_than_others_are_chosen_from_by_those_that_all_have(
+    setting: Setting, together: Setting
+) -> None:
+    runs = together(setting([3, 3, 3, 3, 1, 1], lr=0.5), setting([2, 2, 5, 5], lr=1.0))
+    [row] = tuned(runs, "lr", "perplexity").to_dict("records")
+    assert (row["value"], row["n"], row["mean"]) == (1.0, 2, pytest.approx(5))
+
+
 @pytest.mark.full
 def test_no_winners_curse(setting: Setting, together: Setting) -> None:
     """Ten values that make no difference: the best mean of them is too good, the reported one is not."""

@@ -346,6 +346,22 @@ def test_where_every_run_that_should_choose_diverged_the_first_value_is_judged_a
     assert "no lr is the best" not in verdict(frame[~rnn | (frame["seed"] < 0)], order=MODELS, tuned="lr").evidence
 
 
+def test_settings_with_fewer_seeds_than_others_are_tuned_by_their_own() -> None:
+    settings = grid(num_hiddens=[32, 64, 128], model=["gru", "rnn"], lr=[0.5, 1.0])
+    frame = runs(settings, [4, 2, 3, 5, 2, 1, 1.5, 2.5, 1, 2, 3, 4], seeds=16)
+    some = frame[(frame["num_hiddens"] != 64) | (frame["seed"] < 8)]
+    one = verdict(some, order=MODELS, tuned="lr")
+    assert one.verdict == "confirmed"
+    assert "of 3 comparisons" in one.evidence
+    assert "left out" not in one.evidence
+    assert "lr chosen on half of the seeds that all settings have, judged on the others" in one.evidence
+    assert "lr chosen on half of the seeds, judged" in verdict(frame, order=MODELS, tuned="lr").evidence
+    single = verdict(frame[(frame["num_hiddens"] != 64) | (frame["seed"] < 1)], order=MODELS, tuned="lr")
+    assert "of 2 comparisons" in single.evidence
+    left = "left out model=gru num_hiddens=64, model=rnn num_hiddens=64, with too few seeds to choose lr by some"
+    assert left in single.evidence
+
+
 def test_what_is_tuned_by_held_out_text_is_judged_by_the_test_text() -> None:
     settings = grid(model=["gru", "rnn"], lr=[0.5, 1.0])
     frame = runs(settings, [4, 2, 3, 5], seeds=16)

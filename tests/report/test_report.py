@@ -127,6 +127,19 @@ def test_of_settings_that_differ_in_how_long_they_were_trained_the_courses_are_t
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("few_figures")
+def test_settings_with_one_seed_are_not_tuned_and_it_is_said(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "uneven", [config("gru", lr=lr) for lr in (0.5, 1.0)], seeds=4, epochs=4)
+    for lr in (0.5, 1.0):
+        write_run(sweep, config("rnn", lr=lr), 0, 3.0)
+    write_report(sweep)
+    told = (sweep / "tables" / "tuned.md").read_text(encoding="utf-8")
+    assert "| gru |" in told
+    assert "| rnn |" not in told
+    assert "Left out: settings with too few seeds" in told
+
+
+@pytest.mark.full
 def test_the_sections_come_in_the_order_of_a_readers_questions(full: Path) -> None:
     order = ["answer", "claims", "results", "curves", "explore", "comparisons", "spread", "trade-off"]
     order += ["what-matters", "time-to-quality", "budgets", "texts", "warnings", "protocol", "provenance", "commands"]
