@@ -1,5 +1,7 @@
 """Excluding runs with a reason, taking it back, and where it is said. Made-up records; CPU, 3 s."""
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from ablate.claims import Frames
 from ablate.cli.exclude import main
 from ablate.records import results
 from ablate.records.compaction import compact
-from ablate.records.exclusion import exclusions
+from ablate.records.exclusion import exclude, exclusions, include
 from ablate.report.blocks import Attempts
 from ablate.report.material import gather
 from tests.report.made import config, write_manifest, write_run
@@ -133,6 +135,46 @@ def test_what_is_excluded_in_a_sweep_is_not_reused_by_another(tmp_path: Path, pa
     assert beside.find(other) is None, "what is excluded is not known"
     [line] = beside.warning()
     assert "excluded.json" in line or "first" in line
+
+
+def test_two_commands_at_once_lose_nothing(sweep: Path) -> None:
+    """Each of them has read what is excluded before the other one writes, unless one waits for the other."""
+    words = [f"lr={lr} seed={seed}".split() for lr in (1, 4) for seed in range(3)]
+    with ThreadPoolExecutor(len(words)) as pool:
+        list(pool.map(lambda given: exclude(sweep, given, "the disk was full"), words))
+    assert kept(sweep) == []
+    assert sorted(one.given for one in exclusions(sweep)) == sorted(map(tuple, words))
+    with ThreadPoolExecutor(len(words)) as pool:
+        list(pool.map(lambda given: include(sweep, given), words))
+    assert len(kept(sweep)) == 6
+
+
+def test_what_is_refused_leaves_no_lock(sweep: Path) -> None:
+    before = sorted(sweep.iterdir())
+    assert main([str(sweep), "--undo"]) == 2
+    assert sorted(sweep.iterdir()) == before
+    assert main([str(sweep), "lr=4", "--because", "x"]) == 0
+    (sweep / ".excluded.lock").unlink()
+    before = sorted(sweep.iterdir())
+    assert main([str(sweep), "lr=4", "--because", "x"]) == 2
+    assert sorted(sweep.iterdir()) == before
+
+
+def test_a_run_that_two_machines_have_excluded_is_excluded_once(sweep: Path, tmp_path: Path) -> None:
+    """For the reason of the first one; and what was included again in a merged folder does not double the others."""
+    from ablate.cli.merge import main as merge
+
+    other = tmp_path.with_name(f"{tmp_path.name}-other")
+    shutil.copytree(sweep, other)
+    assert main([str(sweep), "lr=4", "--because", "first"]) == 0
+    assert main([str(other), "seed=1", "--because", "second"]) == 0
+    into = other / "both"
+    assert merge([str(sweep), str(other), "--into", str(into)]) == 0
+    assert [(len(one.runs), one.because) for one in exclusions(into)] == [(3, "first"), (1, "second")]
+    assert main([str(into), "lr=4", "seed=0", "--undo"]) == 0
+    assert merge([str(sweep), str(other), "--into", str(into)]) == 0
+    named = [run for one in exclusions(into) for run in one.runs]
+    assert len(named) == len({*named}) == 4
 
 
 def test_options_stand_where_they_are_typed(sweep: Path) -> None:
