@@ -18,6 +18,7 @@ from ablate.config.schema import CONFIG_ROOT
 from ablate.config.yaml_nodes import value_of
 from ablate.records import results
 from ablate.records.exclusion import excluded_runs
+from ablate.records.kinds import is_name
 from ablate.records.manifest import load_manifest
 from ablate.records.places import is_search
 from ablate.records.reading import RecordError
@@ -90,7 +91,7 @@ def _excluded(sweep: Path) -> dict[str, frozenset[str]]:
     tell."""
     found: dict[str, frozenset[str]] = {}
     with suppress(RecordError):
-        for run, record in results.read_some(sweep, sorted(excluded_runs(sweep))).items():
+        for run, record in results.read_some(sweep, sorted(filter(is_name, excluded_runs(sweep)))).items():
             found[record["setting_id"]] = found.get(record["setting_id"], frozenset()) | {run}
     return found
 

@@ -19,7 +19,7 @@ from ablate.config.knobs import no_gate
 from ablate.records import results
 from ablate.records.files import remove, write_json
 from ablate.records.flat import flat
-from ablate.records.kinds import fits, misfit
+from ablate.records.kinds import fits, is_name, misfit
 from ablate.records.locks import InUse, gone_if_refused, held_soon
 from ablate.records.reading import RecordError, read_json
 
@@ -67,7 +67,7 @@ def exclusions(sweep: Path) -> list[Exclusion]:
 
 def _ids_today(sweep: Path, runs: Collection[str]) -> Mapping[str, str]:
     """Id of a run when it was excluded → that of today, of those that have another one."""
-    stored = results.read_some(sweep, sorted(runs))
+    stored = results.read_some(sweep, sorted(filter(is_name, runs)))
     found = {run: str(record["run_id"]) for run, record in stored.items() if record["run_id"] != run}
     lacking = {*runs} - stored.keys()  # deleted, or stored under its id of today by now
     if lacking:

@@ -26,6 +26,7 @@ from ablate.records.files import (
 )
 from ablate.records.manifest import load_manifest
 from ablate.records.places import (
+    OF_SEARCHES,
     curve_path,
     failure_path,
     holds_runs,
@@ -58,7 +59,7 @@ class Merged:
     timings: int = 0
     failures: int = 0  # settings that could not be run, and of which there are not all runs now
     conflicts: list[Conflict] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)  # records that are none, and manifests
+    left: list[str] = field(default_factory=list)  # what is none, cannot be read or cannot be merged
 
 
 def merge(folders: Sequence[Path], into: Path) -> Merged:
@@ -82,7 +83,7 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
     add_exclusions(into, excluded)  # before the runs: nobody sees one that is excluded as one that counts
     if manifest:
         write_json(manifest_path(into), manifest)
-    done = Merged(left=[line for folder in folders for line in _damaged_manifest(folder)])
+    done = Merged(left=[line for folder in folders for line in (*_damaged_manifest(folder), *_search(folder))])
     there = dict.fromkeys(_records(into, done), into)
     for folder in folders:
         for run_id, record in _records(folder, done).items():
@@ -225,6 +226,12 @@ def _damaged_manifest(folder: Path) -> list[str]:
     except RecordError as error:
         return [str(error)] if os.path.lexists(manifest_path(folder)) else []
     return []
+
+
+def _search(folder: Path) -> list[str]:
+    """A line, where a folder is that of a search: the runs of several are no search."""
+    names = [path.name for path in entries(folder) if path.name in OF_SEARCHES]
+    return [f"{folder}: {', '.join(names)}, of its search, whose runs come along"] if names else []
 
 
 def _designs(folder: Path) -> dict[str, Declared]:

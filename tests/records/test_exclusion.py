@@ -1,5 +1,6 @@
 """Excluding runs with a reason, taking it back, and where it is said. Made-up records; CPU, 3 s."""
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -201,3 +202,16 @@ def test_what_is_excluded_is_asked_for_where_nothing_is_given(sweep: Path, capsy
     assert "required: sweep;" in capsys.readouterr().err
     assert main([str(sweep)]) == 2
     assert "run ids, or KNOB=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_an_id_that_leads_elsewhere_is_none(sweep: Path, tmp_path: Path, absolute: bool) -> None:
+    """What an excluded.json of somebody else's names is not looked for outside of the sweep."""
+    [run, *_] = runs_frame(sweep)[0]["run_id"]
+    outside = tmp_path.with_name("outside.json")
+    outside.write_text((sweep / "runs" / f"{run}.json").read_text())
+    named = str(outside.with_suffix("")) if absolute else f"../../{outside.stem}"
+    one = {"runs": [named], "given": ["x"], "because": "y", "at": "z"}
+    (sweep / "excluded.json").write_text(json.dumps({"excluded": [one]}))
+    assert len(kept(sweep)) == 6
+    assert exclusions(sweep)[0].runs == (named,)

@@ -64,7 +64,9 @@ def test_what_was_declared_is_known_in_the_order_of_time(tmp_path: Path, order: 
 
 
 @pytest.mark.parametrize("left", ["search.json", "sweep.json"])
-def test_what_one_machine_was_asked_for_is_said_of_its_own_settings_alone(tmp_path: Path, left: str) -> None:
+def test_what_one_machine_was_asked_for_is_said_of_its_own_settings_alone(
+    tmp_path: Path, left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Not of those of a search, which come with it, nor of those of a folder without a manifest."""
     folders = [machine(tmp_path / "a", range(2), command="ablate seeds=2"), tmp_path / "b"]
     runs = [write_run(folder, config(num_hiddens=n), 0, 2.0) for folder, n in zip(folders, (8, 16), strict=True)]
@@ -77,6 +79,8 @@ def test_what_one_machine_was_asked_for_is_said_of_its_own_settings_alone(tmp_pa
         assert main([*map(str, order), "--into", str(into)]) == 0
         known = Designs.read(into, {own, other})
         assert (known.numbers(own), known.numbers(other)) == ((2,), ())
+        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out")]
+        assert [f"{folders[1]}: search.json" in line for line in said] == [True] * (left == "search.json")
 
 
 def test_the_same_run_with_other_numbers_is_named_and_the_first_one_counts(
