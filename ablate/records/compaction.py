@@ -273,7 +273,8 @@ def unpack(sweep: Path) -> int:
             if curves is not None and row in curves:
                 write_text(curve_path, curve_csv(curves.curve(row)))
             write_text(path, exact_json(from_json(row.record, places.runs_path(sweep))))
-        others = {} if curves is None else _curves_of_others(curves, {row.run_id for row in rows})
+        own = {path.stem for path in entries(places.runs_dir(sweep))}  # also of an --undo that was killed before
+        others = {} if curves is None else _curves_of_others(curves, own)
     except (TableError, RecordError) as error:
         raise UserError(f"{error}; nothing was deleted") from error
     for timing in timings:

@@ -397,6 +397,26 @@ def test_undone_they_still_wait_for_it(tmp_path: Path) -> None:
     assert {name: after[name] for name in before} == before
 
 
+@pytest.mark.full
+def test_undone_and_cut_off_at_any_step_all_is_there_and_it_goes_on(tmp_path: Path) -> None:
+    before = content(made(tmp_path / "plain"))
+    compact(tmp_path / "plain")
+    ended, after = False, 0
+    while not ended:
+        folder = tmp_path / str(after)
+        shutil.copytree(tmp_path / "plain", folder)
+        with pytest.MonkeyPatch.context() as patch, suppress(Killed):
+            cut_off(patch, after)
+            unpack(folder)
+            ended = True
+        assert content(folder) == before, folder
+        unpack(folder)
+        assert content(folder) == before, folder
+        assert not {path for path in files(folder) if path.endswith(".parquet")}, folder
+        after += 1
+    assert after > 2 * RUNS
+
+
 @pytest.mark.parametrize("part", ["record", "curve"])
 def test_a_damaged_file_of_a_run_that_is_packed_costs_nothing_when_that_is_undone(tmp_path: Path, part: str) -> None:
     sweep, loose = made(tmp_path / "a"), tmp_path / "loose"
