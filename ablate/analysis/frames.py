@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.curves import read_curves
+from ablate.analysis.edited import without_former_sources
 from ablate.analysis.rows import IDS, Kinds, Rows
 from ablate.analysis.tasks import many_questions
 from ablate.config.columns import columns, columns_in
@@ -31,7 +32,8 @@ def runs_frame(sweep: Path, failed: FailedMetrics | None = None) -> tuple[pd.Dat
 
     `failed` is told of the metrics of a user's own that fail, whose runs count all the same.
 
-    Runs that somebody excluded are not there; a line says how many, and why.
+    Runs that somebody excluded are not there, nor those of a state before of code that was edited since; a line says
+    how many, and why.
     """
     rows, kinds, problems = Rows(), Kinds(), list[str]()
     try:
@@ -42,6 +44,7 @@ def runs_frame(sweep: Path, failed: FailedMetrics | None = None) -> tuple[pd.Dat
     problems += map(str, left_out)
     excluded = {run_id for one in left_out for run_id in one.runs}
     failed = FailedMetrics() if failed is None else failed
+    identities: dict[str, Mapping[str, Any]] = {}
     seen: dict[tuple[str, int], str] = {}  # a setting's seed counts once, whoever wrote it twice
     for record in summaries(sweep):
         if isinstance(record, RecordError):
@@ -63,10 +66,14 @@ def runs_frame(sweep: Path, failed: FailedMetrics | None = None) -> tuple[pd.Dat
                 continue
             curve = partial(load_curve, sweep, record["run_id"])
             rows.append(kind.row(record, curve, failed))
+            identities.setdefault(record["setting_id"], getattr(record, "first", record)["identity"])
         except (KeyError, TypeError) as error:
             problems.append(f"{record['run_id']}: not a whole record ({type(error).__name__}: {error})")
     frame = rows.frame() if len(rows) else pd.DataFrame({name: [] for name in (*IDS, *columns())})
-    if len(rows):  # a text counts by its content: a file that was renamed in between is no other knob
+    if len(rows):
+        frame, lines = without_former_sources(frame, identities, sweep)
+        problems += lines
+        # A text counts by its content: a file that was renamed in between is no other knob.
         by_age = frame.sort_values("started", kind="stable", na_position="first")
         frame["corpus"] = frame["corpus_sha256"].map(by_age.groupby("corpus_sha256")["corpus"].last())
         for name in ("formulation", "bias_vectors"):  # what tells no two settings apart, however it was typed

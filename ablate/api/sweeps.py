@@ -421,8 +421,9 @@ class Sweep:
         if len(self.folders) == 1:
             return Frames(self._runs, sweep=self.folders[0])
         curves = self.curves().drop(columns="sweep").drop_duplicates(["run_id", "epoch"], ignore_index=True)
-        settings = set(self._runs["setting_id"])
-        designs = reduce(Designs.joined, (Designs.read(folder, settings) for folder in self.folders))
+        own = {name: set(runs["setting_id"]) for name, runs in self._frame.groupby("sweep")}
+        each = (Designs.read(folder, own[encodable(str(folder))]) for folder in self.folders)
+        designs = reduce(Designs.joined, each)
         return Frames(self._runs, curves, designs=designs)
 
     def _measured(self, metric: str | None) -> str:

@@ -32,15 +32,19 @@ BY_PROTOCOL = "laid down by the timing protocol"
 
 
 def design_of(designs: Designs | None, runs: pd.DataFrame, settings: Collection[str]) -> Design:
-    """That of a claim on these settings; runs are those of the sweep, also those that chose. None: nothing is known."""
-    counts = runs.loc[runs["setting_id"].isin(settings), "setting_id"].value_counts()
-    there = {str(name): int(n) for name, n in counts.items()}
+    """That of a claim on these settings; runs are those of the sweep, also those that chose. None: nothing is known.
+
+    What was excluded is one of those that were declared; of sweeps read as one it may still count in another of them.
+    """
+    own = runs[runs["setting_id"].isin(settings)]
+    there = {str(name): int(n) for name, n in own["setting_id"].value_counts().items()}
     if designs is None:
         return Design(False, f"fixed n = {_range(there.values())}")
     numbers = {name: designs.numbers(name) for name in there}
     if not all(numbers.values()):
         return Design(True, f"{ALWAYS_VALID}for no number of seeds was declared")
-    whole = {name: n + designs.excluded.get(name, 0) for name, n in there.items()}
+    excluded = {name: designs.excluded.get(name, frozenset()).difference(own["run_id"]) for name in there}
+    whole = {name: n + len(excluded[name]) for name, n in there.items()}
     extended = {name for name, own in numbers.items() if len(own) > 1 or whole[name] > own[0]}
     if extended:
         return Design(True, f"{ALWAYS_VALID}extended from {_steps(numbers, whole, extended)}")

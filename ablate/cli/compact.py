@@ -19,6 +19,7 @@ def compact_command(arguments: list[str]) -> int:
     from ablate.config.terminal import lines
     from ablate.records.compaction import compact, sweep_folders, unpack
     from ablate.records.locks import exclusive
+    from ablate.sweeping.launching.following import refuse_beside_jobs
 
     options = parser().parse_args(arguments)
     say = lines()
@@ -26,6 +27,7 @@ def compact_command(arguments: list[str]) -> int:
     for sweep in sweep_folders(options.sweep):
         try:
             with exclusive(sweep):
+                refuse_beside_jobs(sweep)  # a job that is begun again looks for the files of its runs
                 if options.undo:
                     say(f"{sweep}: {counted(unpack(sweep), 'run')} in files of their own")
                     continue

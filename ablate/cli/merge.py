@@ -20,10 +20,12 @@ def merge_command(arguments: list[str]) -> int:
     from ablate.records.locks import exclusive
     from ablate.records.merging import merge
     from ablate.records.places import failures_dir
+    from ablate.sweeping.launching.following import refuse_beside_jobs
 
     options = parser().parse_args(arguments)
     say = lines()
     with exclusive(options.into):
+        refuse_beside_jobs(options.into)  # a job that is begun again looks for the files of its runs
         done = merge(options.sweep, options.into)
     for line in done.left:
         say(f"left out: {line}")

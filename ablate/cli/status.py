@@ -1,5 +1,6 @@
 """`ablate status [results/NAME …]`: what each sweep's folder holds, what failed, and whether it is in use."""
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,16 +39,16 @@ def status(arguments: list[str]) -> int:
     from ablate.cli.as_json import print_json
     from ablate.records.files import entries, present
     from ablate.records.jobs import jobs_dir
-    from ablate.records.places import no_sweep, runs_dir
+    from ablate.records.places import is_sweep, manifest_path, no_sweep
 
-    def is_sweep(folder: Path) -> bool:
-        has_folder = any(present(one(folder)) == "folder" for one in (runs_dir, jobs_dir))
-        return has_folder or (folder / "sweep.json").exists()
+    def is_known(folder: Path) -> bool:
+        begun = present(jobs_dir(folder)) == "folder" or present(manifest_path(folder)) == "file"
+        return begun or is_sweep(folder)
 
     results = Path("results")
-    folders = options.sweep or sorted(filter(is_sweep, entries(results)))
+    folders = options.sweep or sorted(filter(is_known, entries(results)))
     for folder in folders:
-        if not is_sweep(folder):
+        if not is_known(folder):
             raise no_sweep(folder)
     found = list(map(of_sweep, folders))
     if options.json:
@@ -69,7 +70,7 @@ def of_sweep(folder: Path) -> dict[str, Any]:
     from ablate.records import results
     from ablate.records.failures import failures
     from ablate.records.manifest import load_manifest
-    from ablate.records.places import begun
+    from ablate.records.places import begun, manifest_path
     from ablate.records.planned import missing
     from ablate.records.reading import RecordError
 
@@ -79,8 +80,9 @@ def of_sweep(folder: Path) -> dict[str, Any]:
     failed = [{"setting": one.setting_id, "name": one.name, "error": one.error} for one in failures(folder, records)]
     try:
         commands = load_manifest(folder)["commands"]
-    except RecordError:
+    except RecordError as error:
         commands = []
+        damaged += [error] if os.path.lexists(manifest_path(folder)) else []
     return {
         "folder": str(folder),
         "commands": commands,

@@ -12,7 +12,7 @@ curves.parquet, and timings into speed.parquet. It can be stopped between any tw
 A file is replaced only while it is the one that was read; the caller holds the sweep's folder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from ablate.records.locks import LOCK, InUse, held_soon
 from ablate.records.parquet_files import TableError, version_of
 from ablate.records.places import holds_runs, holds_timings, no_sweep
 from ablate.records.reading import RecordError, from_json, read_json
-from ablate.records.record import newer
+from ablate.records.record import newer, whole_record
 from ablate.records.tables import Curve, Row
 
 Version = tuple[int, int, int] | None
@@ -113,8 +113,12 @@ def _compact_runs(sweep: Path, left: list[str]) -> int:
         kept[run_id] = from_json(row.record, packed.path)
         if curves is not None and row in curves:
             content[row.curve] = run_id, curves.curve(row)
-    if curves is not None:  # those of a runs.parquet that somebody has taken away, and may bring back
-        content |= {name: of for name, of in curves.all().items() if of[0] not in rows}
+    if curves is not None:
+        content |= _curves_of_others(curves, rows)
+    older = _older(kept, new, sweep) if new else set()
+    superseded |= {rows[run_id].curve for run_id in older}
+    for run_id in older:
+        del rows[run_id], kept[run_id]
     for run_id, one in new.items():
         name = tables.curve_name(run_id, one.curve)
         rows[run_id] = Row(run_id, compact_json(one.record), name, tuple(one.curve))
@@ -167,6 +171,17 @@ def _single_runs(sweep: Path, left: list[str]) -> dict[str, _New]:
         files = ((path, versions[path]), (curve_path, versions[curve_path]))
         new[record["run_id"]] = _New(record, curve, files)
     return new
+
+
+def _older(kept: Mapping[str, dict[str, Any]], new: Collection[str], sweep: Path) -> set[str]:
+    """The rows under an id of an older version of runs that are there under that of today, too: trained again since."""
+    found = set()
+    for run_id, record in kept.items():
+        with suppress(RecordError):
+            today = whole_record(record, places.runs_path(sweep), run_id)["run_id"]
+            if today != run_id and (today in kept or today in new):
+                found.add(run_id)
+    return found
 
 
 def _files(sweep: Path, stem: str) -> tuple[Path, Path]:
@@ -242,7 +257,8 @@ def _delete(files: Sequence[tuple[Path, Version]]) -> None:
 def unpack(sweep: Path) -> int:
     """The other way round: a file for each run and timing, as while a sweep runs; how many runs there were.
 
-    A run that is a file of its own already stays that. Raises UserError for a damaged file: nothing is deleted.
+    A run that is a file of its own already stays that; a damaged file gives way to the whole run. Raises UserError for
+    a damaged Parquet file: nothing is deleted.
     """
     try:
         packed, curves = tables.runs_of(sweep), tables.curves_of(sweep)
@@ -252,20 +268,45 @@ def unpack(sweep: Path) -> int:
             raise TableError(f"{places.runs_path(sweep)}: {strange!r:.100} is no id of a run")
         for row in rows:
             path, curve_path = _files(sweep, row.run_id)
-            if path.exists():
+            if _is_run(path, curve_path):
                 continue
             if curves is not None and row in curves:
                 write_text(curve_path, curve_csv(curves.curve(row)))
             write_text(path, exact_json(from_json(row.record, places.runs_path(sweep))))
+        own = {path.stem for path in entries(places.runs_dir(sweep))}  # also of an --undo that was killed before
+        others = {} if curves is None else _curves_of_others(curves, own)
     except (TableError, RecordError) as error:
         raise UserError(f"{error}; nothing was deleted") from error
     for timing in timings:
         path = places.timing_path(sweep, timing["setting_id"], timing["threads"], timing["machine"])
         if not path.exists():
             write_text(path, exact_json(timing))
-    for path in (places.runs_path(sweep), places.curves_path(sweep), places.speed_path(sweep)):
+    for path in (places.runs_path(sweep), places.speed_path(sweep)):
         remove(path)
+    if others:
+        tables.write_curves(sweep, others)
+    else:
+        remove(places.curves_path(sweep))
     return len(rows)
+
+
+def _is_run(path: Path, curve_path: Path) -> bool:
+    """Whether these files say what came of a run: its whole record and its curve, or what a later version wrote."""
+    with suppress(RecordError):
+        record = read_json(path)
+        if newer(record):
+            return True
+        whole_record(record, path, path.stem)
+        read_curve(curve_path)
+        return True
+    return False
+
+
+def _curves_of_others(curves: tables.Curves, runs: Collection[str]) -> dict[str, tuple[str, Curve]]:
+    """The curves of other runs: of a runs.parquet that somebody has taken away, and may bring back."""
+    if {*curves.owner.values()} <= {*runs}:
+        return {}
+    return {name: of for name, of in curves.all().items() if of[0] not in runs}
 
 
 def sweep_folders(paths: Sequence[Path]) -> list[Path]:

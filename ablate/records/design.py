@@ -7,6 +7,7 @@ the other, each with the time; without it where they are older than this, or of 
 
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +18,7 @@ from ablate.config.schema import CONFIG_ROOT
 from ablate.config.yaml_nodes import value_of
 from ablate.records import results
 from ablate.records.exclusion import excluded_runs
+from ablate.records.kinds import is_name
 from ablate.records.manifest import load_manifest
 from ablate.records.places import is_search
 from ablate.records.reading import RecordError
@@ -33,10 +35,10 @@ class Designs:
     """What the settings of a sweep were declared with."""
 
     of_setting: Mapping[str, Declared] = field(default_factory=dict)
-    by_commands: tuple[int, ...] = ()
+    by_commands: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Of settings that the manifest says nothing of, as one of before it did: what its commands asked for."""
-    excluded: Mapping[str, int] = field(default_factory=dict)
-    """setting_id → how many of its runs somebody has excluded."""
+    excluded: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """setting_id → its runs that somebody has excluded."""
 
     @classmethod
     def read(cls, sweep: Path, settings: Collection[str]) -> Self:
@@ -45,28 +47,53 @@ class Designs:
             return cls()
         try:
             manifest = load_manifest(sweep)
-            excluded = [results.read(sweep, run)["setting_id"] for run in excluded_runs(sweep)]
         except RecordError:
             return cls()
         declared = of_manifest(manifest)
         today = results.former_settings(sweep) if declared.keys() - settings else {}
-        counts = {setting: excluded.count(setting) for setting in excluded}
         named = {today.get(setting, setting): one for setting, one in declared.items()}
-        return cls(named, numbers_of(manifest["commands"]), counts)
+        numbers = numbers_of(manifest["commands"])
+        return cls(named, {setting: numbers for setting in settings if setting not in named}, _excluded(sweep))
 
     def numbers(self, setting: str) -> tuple[int, ...]:
         """The numbers of seeds that a setting was asked for, one after the other; none where nothing was declared."""
-        declared = self.of_setting.get(setting)
-        return self.by_commands if declared is None else tuple(seeds for seeds, _ in declared)
+        if setting in self.of_setting:
+            return tuple(seeds for seeds, _ in self.of_setting[setting])
+        return self.by_commands.get(setting, ())
+
+    def history(self, setting: str) -> Declared:
+        """The same, each with its time."""
+        return self.of_setting.get(setting) or undated(self.numbers(setting))
 
     def joined(self, other: "Designs") -> "Designs":
-        """Those of two sweeps that are read as one: what both hold was extended from the one to the other."""
+        """Those of two sweeps that are read as one: what both hold was extended from the one to the other.
+
+        A setting that one of them alone holds is declared as it is there, whatever the commands of the other say.
+        """
+        both = (self, other)
         histories = {
-            name: one_history([of.get(name, ()) for of in (self.of_setting, other.of_setting)])
-            for name in {**self.of_setting, **other.of_setting}
+            name: one_history(one.history(name) for one in both) for name in {**self.of_setting, **other.of_setting}
         }
-        commands = one_history([undated(self.by_commands), undated(other.by_commands)])
-        return Designs(histories, tuple(seeds for seeds, _ in commands), {**self.excluded, **other.excluded})
+        commands = {
+            name: tuple(seeds for seeds, _ in one_history(one.history(name) for one in both))
+            for name in {**self.by_commands, **other.by_commands}
+            if name not in histories
+        }
+        excluded = {
+            name: frozenset[str]().union(*(one.excluded.get(name, ()) for one in both))
+            for name in {**self.excluded, **other.excluded}
+        }
+        return Designs(histories, commands, excluded)
+
+
+def _excluded(sweep: Path) -> dict[str, frozenset[str]]:
+    """setting_id → its runs that are excluded, of those that the sweep holds; nothing where a damaged file does not
+    tell."""
+    found: dict[str, frozenset[str]] = {}
+    with suppress(RecordError):
+        for run, record in results.read_some(sweep, sorted(filter(is_name, excluded_runs(sweep)))).items():
+            found[record["setting_id"]] = found.get(record["setting_id"], frozenset()) | {run}
+    return found
 
 
 def one_history(histories: Iterable[Declared]) -> Declared:
@@ -106,12 +133,13 @@ def as_manifest(designs: Mapping[str, Declared]) -> list[dict[str, Any]]:
 def declare(before: Declared, asked: int, there: int, seen: bool, when: str) -> Declared:
     """What a setting is declared with once so many seeds are asked for, of which so many runs are there.
 
-    As long as nobody can have seen any it may be declared anew.
+    As long as nobody can have seen any it may be declared anew. Of runs that are there although nothing is known of how
+    many they were to be, as those of a search are, it cannot be said afterwards: nothing is declared.
     """
     if not seen:
         return ((asked, when),)
     if not before:
-        before = ((there, None),)
+        return ((there, None), (asked, when)) if asked > there else ()
     return (*before, (asked, when)) if asked > max(seeds for seeds, _ in before) else before
 
 

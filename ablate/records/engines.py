@@ -5,13 +5,12 @@ results/<sweep>/engines.json    shape of runs → engine
 It is measured which engine is the fastest, and two that are about as fast round differently.
 """
 
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from ablate.records.files import write_json
-from ablate.records.locks import InUse, held
+from ablate.records.locks import InUse, held_soon
 from ablate.records.reading import RecordError, read_json
 
 WAIT_S = 10.0
@@ -34,15 +33,10 @@ def keep_engines(sweep: Path, chosen: Mapping[str, str], anew: bool = False) -> 
 
     Raises StorageError.
     """
-    deadline = time.monotonic() + WAIT_S
-    while True:
-        try:
-            with held(sweep / ".engines.lock", "jobs of this sweep may choose different engines", say=lambda _: None):
-                return _kept(sweep, chosen, anew)
-        except InUse:
-            if time.monotonic() > deadline:
-                return _kept(sweep, chosen, anew)
-            time.sleep(0.05)
+    lock, without = sweep / ".engines.lock", "jobs of this sweep may choose different engines"
+    with suppress(InUse), held_soon(lock, without, within_s=WAIT_S, say=lambda _: None):
+        return _kept(sweep, chosen, anew)
+    return _kept(sweep, chosen, anew)
 
 
 def _kept(sweep: Path, chosen: Mapping[str, str], anew: bool) -> dict[str, str]:

@@ -1,24 +1,32 @@
 """Runs that somebody has excluded from a sweep, and why: they stay stored, and no table, test or figure has them.
 
 results/<sweep>/excluded.json    the exclusions, each with its runs, what was given to choose them, reason and date
+
+A run is excluded whatever it is called: what was excluded under the id of an older version is so under that of today.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ablate.config.columns import columns, gate_named
 from ablate.config.errors import UserError, listing, nearest
+from ablate.config.identity import former_ids
 from ablate.config.knobs import no_gate
 from ablate.records import results
 from ablate.records.files import remove, write_json
 from ablate.records.flat import flat
-from ablate.records.kinds import fits, misfit
+from ablate.records.kinds import fits, is_name, misfit
+from ablate.records.locks import InUse, gone_if_refused, held_soon
 from ablate.records.reading import RecordError, read_json
 
 MOST_NAMED = 8
+
+WAIT_S = 10.0
+"""How long to wait for another command that is changing what is excluded."""
 
 KINDS: dict[str, Any] = {"runs": list[str], "given": list[str], "because": str, "at": str}
 """What is kept of each exclusion, with its type."""
@@ -52,7 +60,22 @@ def exclusions(sweep: Path) -> list[Exclusion]:
         raise RecordError(f"{path}: not a list of exclusions")
     if not all(KINDS.keys() <= one.keys() and not misfit(one, KINDS) for one in stored):
         raise RecordError(f"{path}: not a list of exclusions, each with {listing(KINDS)}")
-    return [Exclusion(tuple(one["runs"]), tuple(one["given"]), one["because"], one["at"]) for one in stored]
+    known = [Exclusion(tuple(one["runs"]), tuple(one["given"]), one["because"], one["at"]) for one in stored]
+    today = _ids_today(sweep, {run for one in known for run in one.runs})
+    return [replace(one, runs=tuple(dict.fromkeys(today.get(run, run) for run in one.runs))) for one in known]
+
+
+def _ids_today(sweep: Path, runs: Collection[str]) -> Mapping[str, str]:
+    """Id of a run when it was excluded → that of today, of those that have another one."""
+    stored = results.read_some(sweep, sorted(filter(is_name, runs)))
+    found = {run: str(record["run_id"]) for run, record in stored.items() if record["run_id"] != run}
+    lacking = {*runs} - stored.keys()  # deleted, or stored under its id of today by now
+    if lacking:
+        for record in results.summaries(sweep):
+            with suppress(RecordError):
+                if not isinstance(record, RecordError):
+                    found |= {one: record["run_id"] for one in former_ids(dict(record["identity"])) if one in lacking}
+    return found
 
 
 def excluded_runs(sweep: Path) -> frozenset[str]:
@@ -67,29 +90,63 @@ def exclude(sweep: Path, given: Sequence[str], because: str) -> Exclusion:
     """
     if not because.strip():
         raise UserError('give a reason: --because "the disk was full"')
-    known = _known(sweep)
-    before = {run for one in known for run in one.runs}
-    runs = [run for run in chosen(sweep, given) if run not in before]
-    if not runs:
-        raise UserError(f"{sweep}: what fits {' '.join(given)} is excluded already")
-    made = Exclusion(tuple(runs), tuple(given), because.strip(), datetime.now(UTC).isoformat(timespec="seconds"))
-    write_exclusions(sweep, [*known, made])
+    fitting = chosen(sweep, given)
+    with _one_at_a_time(sweep):
+        known = _known(sweep)
+        before = {run for one in known for run in one.runs}
+        runs = [run for run in fitting if run not in before]
+        if not runs:
+            raise UserError(f"{sweep}: what fits {' '.join(given)} is excluded already")
+        made = Exclusion(tuple(runs), tuple(given), because.strip(), datetime.now(UTC).isoformat(timespec="seconds"))
+        _write(sweep, [*known, made])
     return made
 
 
 def include(sweep: Path, given: Sequence[str]) -> list[str]:
     """Take the exclusion of these runs back; of all where nothing is given. Raises UserError where none is excluded."""
-    known = _known(sweep)
-    before = [run for one in known for run in one.runs]
-    back = [run for run in (chosen(sweep, given) if given else before) if run in before]
-    if not back:
-        raise UserError(f"{sweep}: none of these runs is excluded")
-    left = [Exclusion(tuple(r for r in one.runs if r not in back), one.given, one.because, one.at) for one in known]
-    write_exclusions(sweep, [one for one in left if one.runs])
+    fitting = chosen(sweep, given) if given else None
+    with _one_at_a_time(sweep):
+        known = _known(sweep)
+        before = [run for one in known for run in one.runs]
+        back = [run for run in (before if fitting is None else fitting) if run in before]
+        if not back:
+            raise UserError(f"{sweep}: none of these runs is excluded")
+        _write(sweep, _without(known, back))
     return back
 
 
-def write_exclusions(sweep: Path, known: Sequence[Exclusion]) -> None:
+def add_exclusions(sweep: Path, others: Sequence[Exclusion]) -> None:
+    """Exclude here what was excluded from other sweeps, each run once: for the reason that was there first.
+
+    Raises RecordError, StorageError, UserError.
+    """
+    if not others:
+        return
+    with _one_at_a_time(sweep):
+        known = exclusions(sweep)
+        for other in others:
+            known += _without([other], [run for one in known for run in one.runs])
+        _write(sweep, known)
+
+
+def _without(known: Sequence[Exclusion], runs: Collection[str]) -> list[Exclusion]:
+    """The exclusions of other runs than these."""
+    left = [replace(one, runs=tuple(run for run in one.runs if run not in runs)) for one in known]
+    return [one for one in left if one.runs]
+
+
+@contextmanager
+def _one_at_a_time(sweep: Path) -> Iterator[None]:
+    """Read and write what is excluded as one: two commands at once lose nothing. A sweep may train meanwhile."""
+    lock, without = sweep / ".excluded.lock", "change what is excluded by no other command meanwhile"
+    try:
+        with gone_if_refused(lock), held_soon(lock, without, within_s=WAIT_S):
+            yield
+    except InUse as error:
+        raise UserError(f"another command is changing what is excluded from {sweep}; give yours again") from error
+
+
+def _write(sweep: Path, known: Sequence[Exclusion]) -> None:
     """Raises StorageError."""
     if known:
         write_json(excluded_path(sweep), {"excluded": [asdict(one) for one in known]})

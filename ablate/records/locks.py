@@ -69,19 +69,42 @@ def held(path: Path, without: str, *, shared: bool = False, say: Callable[[str],
 
 
 @contextmanager
-def held_soon(path: Path, without: str, *, shared: bool = False) -> Iterator[bool]:
-    """As `held`, but InUse is raised only where another program has held it for LOOK_S."""
-    deadline = time.monotonic() + LOOK_S
+def held_soon(
+    path: Path,
+    without: str,
+    *,
+    shared: bool = False,
+    within_s: float = LOOK_S,
+    say: Callable[[str], None] = warn,
+) -> Iterator[bool]:
+    """As `held`, but InUse is raised only where another program has held it for `within_s`."""
+    deadline = time.monotonic() + within_s
     with ExitStack() as stack:
         while True:
             try:
-                locked = stack.enter_context(held(path, without, shared=shared))
+                locked = stack.enter_context(held(path, without, shared=shared, say=say))
                 break
             except InUse:
                 if time.monotonic() >= deadline:
                     raise
                 time.sleep(LOOK_S / 10)
         yield locked
+
+
+@contextmanager
+def gone_if_refused(path: Path) -> Iterator[None]:
+    """Where what is within ends with a UserError, the lock at `path`, and the folders that hold nothing else, are gone
+    if they were not there before: a command that is refused leaves nothing."""
+    made = [one for one in (path, *path.parents) if not os.path.lexists(one)]
+    try:
+        yield
+    except UserError:
+        if path in made:
+            # Held, so that nobody is left with a lock on a file that is not there: whoever waits for it makes another.
+            with suppress(OSError, InUse), held(path, "", say=lambda _: None):
+                for one in made:
+                    one.rmdir() if one.is_dir() else one.unlink()
+        raise
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
@@ -147,12 +170,12 @@ def exclusive(folder: Path, shared: bool = False) -> Iterator[None]:
 
     The processes of one search share it: their study tells who trains what.
 
-    The lock goes with the process, however it ends.
+    The lock goes with the process, however it ends; where what is within is refused, so does what was made for it.
     """
-    make_folder(folder)
-    _refuse_links(folder)
     without = "start no other ablate on this folder meanwhile, it would train the same runs again (records stay whole)"
-    with ExitStack() as stack:
+    with gone_if_refused(folder / LOCK), ExitStack() as stack:
+        make_folder(folder)
+        _refuse_links(folder)
         try:
             try:
                 stack.enter_context(held_soon(folder / LOCK, without, shared=shared))

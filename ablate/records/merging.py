@@ -1,5 +1,6 @@
 """One sweep that several machines have trained, each in a folder of its own, in one folder: by content, not by name."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,8 @@ from ablate.records import results, weights
 from ablate.records import timings as stored_timings
 from ablate.records.compaction import compact
 from ablate.records.curves import curve_csv
-from ablate.records.design import Declared, as_manifest, of_manifest, one_history
-from ablate.records.exclusion import exclusions, write_exclusions
+from ablate.records.design import Declared, Designs, as_manifest, one_history
+from ablate.records.exclusion import add_exclusions, exclusions
 from ablate.records.failures import failures
 from ablate.records.files import (
     compact_json,
@@ -25,6 +26,7 @@ from ablate.records.files import (
 )
 from ablate.records.manifest import load_manifest
 from ablate.records.places import (
+    OF_SEARCHES,
     curve_path,
     failure_path,
     holds_runs,
@@ -57,14 +59,15 @@ class Merged:
     timings: int = 0
     failures: int = 0  # settings that could not be run, and of which there are not all runs now
     conflicts: list[Conflict] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)  # records that are none
+    left: list[str] = field(default_factory=list)  # what is none, cannot be read or cannot be merged
 
 
 def merge(folders: Sequence[Path], into: Path) -> Merged:
     """Put the runs and timings of these folders into one; nothing that is there already is changed.
 
     A run that is in two folders counts once if its outcome is the same. Raises UserError for a folder without runs, a
-    target that holds sweeps, and sweeps of different presets; StorageError. The caller holds `into`.
+    target that holds sweeps, sweeps of different presets, and a damaged file of exclusions; StorageError. The caller
+    holds `into`.
     """
     for folder in folders:
         if folder.resolve() == into.resolve():
@@ -74,9 +77,13 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
     if not is_sweep(into) and (below := next((one.name for one in entries(into) if is_sweep(one)), None)):
         raise UserError(f"{into} holds sweeps, such as {below}; give a folder of its own: --into {into / 'both'}")
     manifest = _manifest([*([into] if into.exists() else []), *folders])
+    excluded = [one for folder in folders for one in exclusions(folder)]
     make_folder(into)
     remove_unfinished(into)  # of a merge that was killed
-    done = Merged()
+    add_exclusions(into, excluded)  # before the runs: nobody sees one that is excluded as one that counts
+    if manifest:
+        write_json(manifest_path(into), manifest)
+    done = Merged(left=[line for folder in folders for line in (*_damaged_manifest(folder), *_search(folder))])
     there = dict.fromkeys(_records(into, done), into)
     for folder in folders:
         for run_id, record in _records(folder, done).items():
@@ -93,11 +100,6 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
                 done.equal += 1
         _merge_timings(folder, into, done)
     _merge_failures(folders, into, done)
-    known = [one for folder in (into, *folders) for one in exclusions(folder)]
-    if known:
-        write_exclusions(into, list(dict.fromkeys(known)))
-    if manifest:
-        write_json(manifest_path(into), manifest)
     compact(into)
     return done
 
@@ -190,6 +192,8 @@ def _manifest(folders: Sequence[Path]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     designs: dict[str, Declared] = {}
     for folder in folders:
+        more = _designs(folder)
+        designs = {name: one_history([designs.get(name, ()), more.get(name, ())]) for name in {**more, **designs}}
         try:
             one = load_manifest(folder)
         except RecordError:
@@ -208,11 +212,31 @@ def _manifest(folders: Sequence[Path]) -> dict[str, Any]:
             found.get("planned", {}), {key: seeds_of(text) for key, text in one.get("planned", {}).items()}
         )
         files = {**one.get("plugins", {}), **found.get("plugins", {})}
-        more = of_manifest(one)
-        designs = {name: one_history([designs.get(name, ()), more.get(name, ())]) for name in {**more, **designs}}
         found = one | {name: value for name, value in found.items() if value is not None} | {"commands": commands}
         found |= {"knobs": knobs} if knobs else {}
         found |= {"planned": planned} if planned else {}
-        found |= {"design": as_manifest(designs)} if designs else {}
         found |= {"plugins": files} if files else {}
-    return found
+    return found | ({"design": as_manifest(designs)} if found and designs else {})
+
+
+def _damaged_manifest(folder: Path) -> list[str]:
+    """A line, where a folder has a manifest that cannot be read."""
+    try:
+        load_manifest(folder)
+    except RecordError as error:
+        return [str(error)] if os.path.lexists(manifest_path(folder)) else []
+    return []
+
+
+def _search(folder: Path) -> list[str]:
+    """A line, where a folder is that of a search: the runs of several are no search."""
+    names = [path.name for path in entries(folder) if path.name in OF_SEARCHES]
+    return [f"{folder}: {', '.join(names)}, of its search, whose runs come along"] if names else []
+
+
+def _designs(folder: Path) -> dict[str, Declared]:
+    """What each setting of a folder is declared with; nothing of one of which that is not known, as of a search: the
+    commands of another folder say nothing of it."""
+    settings = {record["setting_id"] for record in results.summaries(folder) if not isinstance(record, RecordError)}
+    known = Designs.read(folder, settings)
+    return {name: known.history(name) for name in sorted({*settings, *known.of_setting})}

@@ -10,7 +10,7 @@ from ablate.records import tables
 from ablate.records.curves import curve_csv, packed_curve
 from ablate.records.exclusion import excluded_runs
 from ablate.records.files import entries, present, write_json, write_text
-from ablate.records.parquet_files import TableError
+from ablate.records.parquet_files import TableError, version_of
 from ablate.records.places import curve_path, record_path, runs_dir, runs_path
 from ablate.records.reading import RecordError, read_text
 from ablate.records.results import Current, finished, has_curve, stored
@@ -19,8 +19,9 @@ from ablate.records.results import Current, finished, has_curve, stored
 class Neighbours:
     """The other sweeps in a results folder, and which of them hold a run that is not excluded there.
 
-    For a few runs their files are looked for; for many, each folder is listed once. What cannot be read is not an
-    error, but is remembered for one warning.
+    For a few runs their files are looked for; for many, each folder is listed once. Files come before tables: what a
+    sweep that ends meanwhile moves from there to here is not missed. What cannot be read is not an error, but is
+    remembered for one warning.
     """
 
     FEW = 8
@@ -32,6 +33,7 @@ class Neighbours:
         self._excluded: dict[Path, frozenset[str] | None] = {}
         self._index: dict[str, list[Path]] | None = None
         self._packed: dict[Path, tables.Runs] | None = None
+        self._tables: dict[Path, tuple[object, tables.Runs | None]] = {}
 
     def find(
         self,
@@ -44,6 +46,7 @@ class Neighbours:
         self._asked += 1
         if self._index is None and self._asked > self.FEW:
             self._index = self._listed()
+            self._packed = {folder: table for folder in self.folders if (table := self._table(folder)) is not None}
         ids = (run_id, *former)
         for folder in self._holding(ids):
             if self._is_excluded(folder, ids):
@@ -76,11 +79,12 @@ class Neighbours:
 
     def _holding(self, ids: Sequence[str]) -> Iterator[Path]:
         """The folders, in their order, in which there is something by one of these names."""
-        if self._packed is None:
-            self._packed = dict(self._tables())
         for folder in self.folders:
-            packed = self._packed.get(folder)
-            if (packed is not None and any(one in packed for one in ids)) or self._has_file(folder, ids):
+            if self._has_file(folder, ids):
+                yield folder
+                continue
+            packed = self._table(folder) if self._packed is None else self._packed.get(folder)
+            if packed is not None and any(one in packed for one in ids):
                 yield folder
 
     def _has_file(self, folder: Path, ids: Sequence[str]) -> bool:
@@ -97,15 +101,16 @@ class Neighbours:
             return True
         return False
 
-    def _tables(self) -> Iterator[tuple[Path, tables.Runs]]:
-        for folder in self.folders:
-            try:
-                packed = tables.runs_of(folder)
-            except TableError as error:
-                self.unreadable.setdefault(folder, str(error).removeprefix(f"{runs_path(folder)}: "))
-                continue
-            if packed is not None:
-                yield folder, packed
+    def _table(self, folder: Path) -> tables.Runs | None:
+        """Its table of now, read again only where it is another one."""
+        try:
+            version = version_of(runs_path(folder))
+            if folder not in self._tables or self._tables[folder][0] != version:
+                self._tables[folder] = version, tables.runs_of(folder)
+            return self._tables[folder][1]
+        except TableError as error:
+            self.unreadable.setdefault(folder, str(error).removeprefix(f"{runs_path(folder)}: "))
+            return None
 
     def _listed(self) -> dict[str, list[Path]]:
         index: dict[str, list[Path]] = {}

@@ -19,13 +19,22 @@ from ablate.records import tables
 from ablate.records.curves import curve_csv, packed_curve, read_curve
 from ablate.records.files import entries, present, remove, write_json, write_text
 from ablate.records.parquet_files import TableError
-from ablate.records.places import curve_path, record_path, runs_dir, runs_path
+from ablate.records.places import curve_path, curves_dir, curves_path, record_path, runs_dir, runs_path
 from ablate.records.reading import RecordError, from_json, read_json
 from ablate.records.record import NewerRecord, Record, newer, outdated, whole_record
 from ablate.records.summaries import summaries_of
 
 Current = Callable[[Mapping[str, Sequence[float | None]]], bool]
 """Whether the code of today computes what a record says of the code that computed it."""
+
+
+State = tuple[tuple[int, int] | None, ...]
+"""What is the same as long as no run has come, gone or been replaced."""
+
+
+def state(sweep: Path) -> State:
+    """The state of the runs of a sweep now."""
+    return tuple(map(_version, (runs_dir(sweep), curves_dir(sweep), runs_path(sweep), curves_path(sweep))))
 
 
 def save(sweep: Path, record: Record) -> None:
@@ -288,11 +297,15 @@ def _each_once(
 def _all_packed(
     sweep: Path, read: Callable[[tables.Runs], Iterator[tuple[tables.Row, Mapping[str, Any] | RecordError]]]
 ) -> Iterator[Stored | RecordError]:
-    """What a runs.parquet holds, row by row."""
+    """What a runs.parquet holds, row by row; not a row under the id of an older version where the run has another one
+    under its id of today."""
     try:
         packed = tables.runs_of(sweep)
         for row, record in read(packed) if packed is not None else ():
-            yield record if isinstance(record, RecordError) else Stored(record, row=row)
+            if isinstance(record, RecordError):
+                yield record
+            elif record["run_id"] == row.run_id or (packed is not None and record["run_id"] not in packed):
+                yield Stored(record, row=row)
     except TableError as error:
         yield RecordError(str(error))
     except ValueError as error:
@@ -320,9 +333,10 @@ def _stems(sweep: Path) -> dict[str, str]:
     return _STEMS[sweep][1]
 
 
-def _version(folder: Path) -> tuple[int, int] | None:
+def _version(path: Path) -> tuple[int, int] | None:
+    """What changes when a file, or one in a folder, is written, which is done by moving it into place."""
     try:
-        facts = folder.stat()
+        facts = path.stat()
     except OSError:
         return None
     return facts.st_ino, facts.st_mtime_ns

@@ -24,7 +24,7 @@ from ablate.sweeping.launching.collect import over_queue
 from ablate.sweeping.launching.following import refuse_beside_jobs
 from ablate.sweeping.launching.options import Options
 from ablate.sweeping.manifest import check_same_question, write_manifest
-from ablate.sweeping.plan import Plan, make_plan
+from ablate.sweeping.plan import Plan, look_again, make_plan
 from ablate.sweeping.planning.estimate import what_is_ahead
 from ablate.sweeping.programs import Programs, drop_older
 from ablate.sweeping.progress import Listener, Progress
@@ -60,6 +60,7 @@ def run_sweep(
     # A cluster may refuse what this machine has looked at before anything is written.
     around = quality_jobs() if cluster is None else undone_if_refused(folder)
     with around, exclusive(folder):
+        look_again(plan)
         if cluster is None:
             refuse_beside_jobs(folder)
         plan.warnings += check_same_question(plan, command, preset, given)

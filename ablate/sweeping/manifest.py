@@ -1,7 +1,9 @@
 """A sweep's manifest, and the question that its folder belongs to."""
 
+import os
 import shlex
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,12 +69,16 @@ def check_same_question(plan: Plan, command: str, preset: str | None, given: Col
     """A line on what a folder gets beside what it holds; none for the same command, or more values of a swept knob.
 
     A folder belongs to one question. One knob more may be varied in it; two that change together could not be told
-    apart afterwards, and another preset, task or text is another question: those raise UserError.
+    apart afterwards, and another preset, task or text is another question: those raise UserError. Where there is no
+    manifest that can be read, the records say what it holds.
     """
+    said: list[str] = []
     try:
         manifest = load_manifest(plan.folder)
-    except RecordError:
-        return []
+    except RecordError as error:
+        manifest = {"commands": [], "preset": preset}
+        if os.path.lexists(manifest_path(plan.folder)):
+            said.append(f"{error}; it is written anew, without what was asked for and declared before")
     if command in manifest["commands"]:
         return []
     before = manifest.get("knobs") or _values_on_disk(plan.folder)
@@ -90,15 +96,16 @@ def check_same_question(plan: Plan, command: str, preset: str | None, given: Col
     for setter in ("match", "updates"):
         if now.get(setter, [None]) != [None] and setter in changed + list(typed):
             changed = [key for key in changed if key != knobs()[setter].metadata["through"]]
-    said = [f"{key}={_list(before[key])}, not {key}={_list(now[key])}" for key in changed]
+    differing = [f"{key}={_list(before[key])}, not {key}={_list(now[key])}" for key in changed]
     others = [key for key in changed if key.partition(".")[0] in ("task", "data")]
     if others:
-        raise _another(plan.folder, "; ".join(line for key, line in zip(changed, said, strict=True) if key in others))
+        lines = [line for key, line in zip(changed, differing, strict=True) if key in others]
+        raise _another(plan.folder, "; ".join(lines))
     if len(changed) > 1:
-        raise _another(plan.folder, "; ".join(said))
+        raise _another(plan.folder, "; ".join(differing))
     if changed and len(before[changed[0]]) == len(now[changed[0]]) == 1:
-        return [f"{plan.folder} holds {said[0]}; it is the same question now, with {changed[0]} varied"]
-    return []
+        said.append(f"{plan.folder} holds {differing[0]}; it is the same question now, with {changed[0]} varied")
+    return said
 
 
 def _another(folder: Path, difference: str) -> UserError:
@@ -109,8 +116,16 @@ def _another(folder: Path, difference: str) -> UserError:
 
 def _values_on_disk(folder: Path) -> Values:
     """The same of a folder whose manifest does not say it, from a record of each setting."""
-    records = [record for record in results.records(folder) if not isinstance(record, RecordError)]
-    return values_of(from_dict(record["config"]) for record in {r["setting_id"]: r for r in records}.values())
+    configs = []
+    for record in _settings_on_disk(folder).values():
+        with suppress(UserError):  # of a file of the user's that is not loaded, or a knob that there is not
+            configs.append(from_dict(record["config"]))
+    return values_of(configs)
+
+
+def _settings_on_disk(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """setting_id → a record of it."""
+    return {one["setting_id"]: one for one in results.records(folder) if not isinstance(one, RecordError)}
 
 
 def _shared(one: Sequence[Any], other: Sequence[Any]) -> bool:
@@ -142,25 +157,27 @@ def stale_failures(plan: Plan, planned: Collection[str]) -> Iterator[str]:
             yield path.stem
 
 
-def _designs(plan: Plan, manifest: Mapping[str, Any], earlier: Sequence[int]) -> dict[str, design.Declared]:
-    """What each setting is declared with, those of this plan by the runs that are there before it begins.
-
-    `earlier`: what the commands of a manifest asked for that did not keep it.
-    """
+def _designs(plan: Plan, manifest: Mapping[str, Any]) -> dict[str, design.Declared]:
+    """What each setting is declared with, those of this plan by the runs that are there before it begins; by the
+    commands so far where a manifest of an older version does not say it."""
+    earlier = design.numbers_of(manifest["commands"])
     known, now = design.of_manifest(manifest), datetime.now(UTC).isoformat(timespec="seconds")
+    settings = {setting.setting_id for setting in plan.settings}
     elsewhere: dict[Path, design.Designs] = {}
+    if not manifest["commands"]:  # nothing is known of what is there, and the commands to come say nothing of it
+        known |= dict.fromkeys(_settings_on_disk(plan.folder).keys() - settings, ())
     for setting in plan.settings:
         if setting.error:
             continue
         there = len(setting.runs) - len(setting.missing)
         found = [known.pop(name) for name in {setting.setting_id, *setting.former_ids} & known.keys()]
         before = design.one_history(found)
-        if not before and there:
+        if not found and there:
             sources = [run.reused_from for run in setting.runs if run.reused_from]
             for source in sources:
                 if source not in elsewhere:
-                    elsewhere[source] = design.Designs.read(source, {setting.setting_id})
-            numbers = [elsewhere[source].numbers(setting.setting_id) for source in sources] or [tuple(earlier)]
+                    elsewhere[source] = design.Designs.read(source, settings)
+            numbers = [elsewhere[source].numbers(setting.setting_id) for source in sources] or [earlier]
             before = design.one_history(map(design.undated, numbers))
         seen = there > 0 or bool(before and setting.changed)
         known[setting.setting_id] = design.declare(before, len(setting.runs), there, seen, now)
@@ -176,8 +193,8 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None, *, whole
         manifest = load_manifest(plan.folder)
     except RecordError:
         manifest = {"commands": []}
-    earlier = design.numbers_of(manifest["commands"])
-    before = manifest.get("knobs") or (_values_on_disk(plan.folder) if manifest["commands"] else {})
+    before = manifest.get("knobs") or _values_on_disk(plan.folder)
+    designs = _designs(plan, manifest) if whole else {}
     if command not in manifest["commands"]:
         manifest["commands"].append(command)
     if preset:
@@ -193,7 +210,7 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None, *, whole
             remove(failure_path(plan.folder, stale))
             planned.pop(stale, None)
         manifest["planned"] = with_planned(planned, asked)
-        manifest["design"] = design.as_manifest(_designs(plan, manifest, earlier))
+        manifest["design"] = design.as_manifest(designs)
     if files := plugins.hashes(plan.settings[0].config.plugins):
         complete = all(
             loaded(group, name) for group in OF_GROUP for name in manifest["knobs"].get(group, ()) if name is not None

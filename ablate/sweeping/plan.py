@@ -95,6 +95,8 @@ class Plan:
     auto_corpus: str | None = None  # what data=auto means in this sweep
     asked: list[Setting] = field(default_factory=list)  # the setting of each config, in the order given
     notes: list[str] = field(default_factory=list)  # the text that was really used, where the command does not say it
+    looked_at: results.State | None = None  # the runs of the folder when it was looked up what is finished
+    found: list[str] = field(default_factory=list)  # those of the warnings that are about what was found then
 
     @property
     def missing(self) -> int:
@@ -200,23 +202,44 @@ def look_up(plan: Plan) -> None:
 
     Raises NewerRecord where a later version of ablate has written one that would be trained again.
     """
+    plan.looked_at = results.state(plan.folder)
     neighbours = Neighbours(plan.folder)
     for setting in plan.settings:
         if not setting.error:
             find_finished(setting, plan.folder, neighbours)
-    plan.warnings += neighbours.warning()
+    plan.found = [*neighbours.warning(), *warnings_of(plan)]
+    plan.warnings += plan.found
+
+
+def look_again(plan: Plan) -> None:
+    """The same once the folder is held, where runs have come or gone since: another command may have trained what was
+    missing, and ended just then."""
+    if results.state(plan.folder) == plan.looked_at:
+        return
+    for setting in plan.settings:
+        setting.missing, setting.changed, setting.unkept = [], [], 0
+        for run in setting.runs:
+            run.reused_from = None
+    plan.warnings = [line for line in plan.warnings if line not in plan.found]
+    look_up(plan)
+
+
+def warnings_of(plan: Plan) -> list[str]:
+    """A line each on what is excluded, and on finished runs that are trained again."""
+    warnings: list[str] = []
     with suppress(RecordError):
-        plan.warnings += [f"{plan.folder}: {one}" for one in exclusions(plan.folder)]
+        warnings += [f"{plan.folder}: {one}" for one in exclusions(plan.folder)]
     if unkept := sum(setting.unkept for setting in plan.settings):
         runs, are = ("run has", "it is") if unkept == 1 else ("runs have", "they are")
-        plan.warnings.append(
+        warnings.append(
             f"{unkept} finished {runs} no weights, for which keep=weights asks: {are} trained again (the old records "
             "are replaced)"
         )
     for change in dict.fromkeys(change for setting in plan.settings for change in setting.changed):
         again = sum(len(setting.missing) for setting in plan.settings if change in setting.changed)
         runs = "run is" if again == 1 else "runs are"
-        plan.warnings.append(f"{change} has changed since: {again} {runs} trained again (the old records are replaced)")
+        warnings.append(f"{change} has changed since: {again} {runs} trained again (the old records are replaced)")
+    return warnings
 
 
 def find_finished(setting: Setting, folder: Path, neighbours: Neighbours) -> None:

@@ -23,7 +23,7 @@ from tests.claims.simulated import KINDS, Kind
 
 OF_SEEDS = {name: kind for name, kind in KINDS.items() if kind.measure != "processes"}
 EVERY = pytest.mark.parametrize("kind", OF_SEEDS.values(), ids=OF_SEEDS)
-EXTENDED = Designs(by_commands=(6, 40))
+EXTENDED = Designs(by_commands=dict.fromkeys(map(str, range(100)), (6, 40)))
 
 
 def samples(kind: Kind, medians: Sequence[float], n: int, seed: int = 1, diverge: float = 0.0) -> Samples:
@@ -142,6 +142,12 @@ def test_a_share_has_its_evidence_interval_and_number_of_runs() -> None:
 # --- which test -----------------------------------------------------------------------------------------------------
 
 
+def runs_of(**there: int) -> pd.DataFrame:
+    """So many runs of each setting."""
+    rows = [(name, f"{name}{seed}") for name, count in there.items() for seed in range(count)]
+    return pd.DataFrame(rows, columns=["setting_id", "run_id"])
+
+
 @pytest.mark.parametrize(
     ("numbers", "there", "always_valid", "said"),
     [
@@ -157,22 +163,24 @@ def test_a_share_has_its_evidence_interval_and_number_of_runs() -> None:
 def test_only_as_many_seeds_as_were_declared_are_a_fixed_number(
     numbers: tuple[int, ...], there: int, always_valid: bool, said: str
 ) -> None:
-    runs = pd.DataFrame({"setting_id": ["a"] * there})
-    design = design_of(Designs(by_commands=numbers), runs, ["a"])
+    design = design_of(Designs(by_commands={"a": numbers}), runs_of(a=there), ["a"])
     assert design.always_valid == always_valid
     assert said in design.text
 
 
 def test_one_extended_setting_is_enough() -> None:
-    runs = pd.DataFrame({"setting_id": ["a"] * 6 + ["b"] * 20})
+    runs = runs_of(a=6, b=20)
     designs = Designs({"a": ((6, "t"),), "b": ((6, "t"), (20, "u"))})
     assert design_of(designs, runs, ["a", "b"]).always_valid
     assert design_of(designs, runs, ["a"]).text == "fixed n = 6, declared before the first run"
 
 
-def test_an_excluded_run_counts_as_one_of_the_declared() -> None:
-    runs = pd.DataFrame({"setting_id": ["a"] * 5})
-    assert not design_of(Designs({"a": ((6, "t"),)}, excluded={"a": 1}), runs, ["a"]).always_valid
+@pytest.mark.parametrize(("excluded", "there"), [("x", 5), ("xy", 4), ("a0", 6)])
+def test_an_excluded_run_counts_as_one_of_the_declared(excluded: str, there: int) -> None:
+    """Once: also where a run is excluded from one sweep, and counts in another that is read with it."""
+    runs = ["a0"] if excluded == "a0" else [*excluded]
+    designs = Designs({"a": ((6, "t"),)}, excluded={"a": frozenset(runs)})
+    assert design_of(designs, runs_of(a=there), ["a"]).text == f"fixed n = {there}, declared before the first run"
 
 
 # --- over the page ----------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """`python -m ablate.path`: its steps against the greedy choice recomputed from the records. CPU, 15 s."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,12 +11,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from ablate.config.resolved import resolve
 from ablate.config.schema import Config
+from ablate.data.corpora import load
 from ablate.records import results
+from ablate.records.exclusion import exclude
 from ablate.records.reading import RecordError
 from ablate.sweeping.path import walk as walking
 from ablate.sweeping.path.question import Change, Question, read
 from ablate.sweeping.path.walk import Walk, rank
+from ablate.sweeping.plan import make_setting
 
 CLI = Callable[..., Any]
 Configs = Callable[..., Config]
@@ -256,3 +261,16 @@ def test_a_walk_knows_its_ends() -> None:
     question = Question((), (Change("a=1", "a=2"), Change("b=1", "b=2")))
     walk: Any = Walk(question, "perplexity", Path("x"), "", None)  # type: ignore[arg-type]
     assert (walk.baseline, walk.target) == (frozenset(), frozenset({0, 1}))
+
+
+def test_what_is_excluded_chooses_nothing(sweep: Callable[..., Any], small: Configs) -> None:
+    configs = [small(f"num_hiddens={width}", "seeds=4", "epochs=1") for width in (4, 8)]
+    summary = sweep(configs)
+    found = [make_setting(resolve(config), load(config.data)) for config in configs]
+    walk: Any = Walk(Question((), ()), "perplexity", summary.folder, "", summary)
+    walk.settings = {frozenset(): found[0]}
+    assert [list(walk.choosing_values(one).index) for one in found] == [[0, 1], [0, 1]]
+    exclude(summary.folder, ["num_hiddens=4", "seed=1"], "the disk was full")
+    exclude(summary.folder, ["num_hiddens=8"], "another disk, too")
+    assert [list(walk.choosing_values(one).index) for one in found] == [[0], []]
+    assert rank(pd.Series([math.inf])) < rank(walk.choosing_values(found[1]))

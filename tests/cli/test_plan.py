@@ -12,7 +12,7 @@ import pytest
 from ablate.config.metrics import METRICS, Metric
 from ablate.config.schema import Config, to_dict
 from ablate.records import results
-from ablate.records.exclusion import Exclusion, write_exclusions
+from ablate.records.exclusion import exclude, include
 from ablate.records.record import Record
 from ablate.sweeping.plan import Plan, make_plan
 from ablate.sweeping.planning import estimate as estimating
@@ -263,9 +263,9 @@ def test_the_spread_is_read_from_the_nearest_runs(small: Configs, plan: Callable
     assert found.sd == pytest.approx(0.1)
     assert re.search(r"\bsame model in wide$", found.source)
     [wide] = [path.stem for path in (beside / "wide" / "runs").iterdir()][:1]
-    write_exclusions(beside / "wide", [Exclusion((wide,), (wide,), "a cosmic ray", "today")])
+    exclude(beside / "wide", [wide], "a cosmic ray")
     assert spread_over_seeds(made) is None
-    write_exclusions(beside / "wide", [])
+    include(beside / "wide", [])
     store(beside / "same", "c", small("model=gru"), [math.exp(x) for x in (0, 0.2, 0.4)])
     store(beside / "same", "d", small("model=gru"), [math.exp(x) for x in (0, 0.4, 0.8)])
     store(beside / "same", "e", small("model=gru"), [1.0] * (LEAST_RUNS - 1))

@@ -34,7 +34,17 @@ PLACES = (
     *("runs", "curves", "speed", "failures", "weights", "checkpoints", "jobs", "jobs/0001/batch.json", "figures"),
     *("sweep.json", "engines.json", "excluded.json", "baselines.json", "quality.json", "path.json", ".report.json"),
     *("runs.parquet", "curves.parquet", "speed.parquet", "published.csv", "study.db", "search.json", "trials.csv"),
-    *(".lock", ".engines.lock", ".report.lock", "report.html", "runs.csv", "tables", "best.yaml", "."),
+    *(
+        ".lock",
+        ".engines.lock",
+        ".excluded.lock",
+        ".report.lock",
+        "report.html",
+        "runs.csv",
+        "tables",
+        "best.yaml",
+        ".",
+    ),
 )
 
 

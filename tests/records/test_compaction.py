@@ -20,10 +20,12 @@ import pytest
 from ablate.analysis.frames import curves_frame, runs_frame
 from ablate.analysis.throughput import speed_frame
 from ablate.cli.compact import main
+from ablate.cli.merge import main as merge
 from ablate.config.errors import UserError
 from ablate.records import compaction, results, tables
 from ablate.records import timings as stored_timings
 from ablate.records.compaction import compact, unpack
+from ablate.records.jobs import Batch
 from ablate.records.places import curve_path, record_path
 from ablate.records.reading import RecordError
 from ablate.records.record import SCHEMA, NewerRecord
@@ -381,6 +383,69 @@ def test_the_curves_of_a_file_that_was_moved_away_wait_for_it(tmp_path: Path) ->
     compact(tmp_path)
     (tmp_path / "away").rename(tmp_path / "runs.parquet")
     assert content(tmp_path) == before
+
+
+def test_undone_they_still_wait_for_it(tmp_path: Path) -> None:
+    made(tmp_path)
+    compact(tmp_path)
+    before = content(tmp_path)
+    (tmp_path / "runs.parquet").rename(tmp_path / "away")
+    write_run(tmp_path, config(num_hiddens=128), 0, 4.0)
+    assert unpack(tmp_path) == 0
+    (tmp_path / "away").rename(tmp_path / "runs.parquet")
+    after = content(tmp_path)
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.full
+def test_undone_and_cut_off_at_any_step_all_is_there_and_it_goes_on(tmp_path: Path) -> None:
+    before = content(made(tmp_path / "plain"))
+    compact(tmp_path / "plain")
+    ended, after = False, 0
+    while not ended:
+        folder = tmp_path / str(after)
+        shutil.copytree(tmp_path / "plain", folder)
+        with pytest.MonkeyPatch.context() as patch, suppress(Killed):
+            cut_off(patch, after)
+            unpack(folder)
+            ended = True
+        assert content(folder) == before, folder
+        unpack(folder)
+        assert content(folder) == before, folder
+        assert not {path for path in files(folder) if path.endswith(".parquet")}, folder
+        after += 1
+    assert after > 2 * RUNS
+
+
+@pytest.mark.parametrize("part", ["record", "curve"])
+def test_a_damaged_file_of_a_run_that_is_packed_costs_nothing_when_that_is_undone(tmp_path: Path, part: str) -> None:
+    sweep, loose = made(tmp_path / "a"), tmp_path / "loose"
+    run = by_seed(sweep)[0]
+    before = content(sweep)
+    shutil.copytree(sweep, loose)
+    compact(sweep)
+    for place in (record_path, curve_path):
+        place(sweep, run).parent.mkdir(exist_ok=True)
+        shutil.copy(place(loose, run), place(sweep, run))
+    (record_path if part == "record" else curve_path)(sweep, run).write_text("epoch,perplexity\n1,x\n")
+    unpack(sweep)
+    assert content(sweep) == before
+
+
+@pytest.mark.parametrize("command", ["compact", "merge"])
+def test_nothing_is_packed_beside_jobs_of_a_cluster(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that is begun again would not find the files of its runs, and train them a second time."""
+    folders = [made(tmp_path / name) for name in ("a", "b")]
+    Batch(folders[0] / "jobs" / "0001", "slurm", 1, ["7"]).write()
+    before = files(folders[0])
+    if command == "compact":
+        assert main([str(folders[0])]) == 2
+    else:
+        assert merge([str(folders[1]), "--into", str(folders[0])]) == 2
+    assert "1 job of a cluster (7)" in capsys.readouterr().err
+    assert files(folders[0]) == before
 
 
 def test_what_is_no_whole_record_stays_as_it_is(tmp_path: Path) -> None:

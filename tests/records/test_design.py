@@ -20,7 +20,7 @@ from tests.report.made import config, write_manifest, write_run
         (((20, "t"),), 20, 3, True, [20]),  # stopped, and going on
         (((6, "t"), (20, "t")), 10, 20, True, [6, 20]),
         (((6, "t"),), 20, 0, True, [6, 20]),  # trained again by other code
-        ((), 6, 6, True, [6]),  # of another sweep
+        ((), 6, 6, True, []),  # of which nothing is known: as many may be there as were needed
         ((), 20, 6, True, [6, 20]),
     ],
 )
@@ -81,13 +81,25 @@ def test_excluded_runs_are_counted(tmp_path: Path) -> None:
     setting = str(next(iter(results.records(tmp_path)))["setting_id"])
     write_manifest(tmp_path, commands=["ablate seeds=2"])
     exclude(tmp_path, ["seed=1"], "the machine was hot")
-    assert Designs.read(tmp_path, {setting}).excluded == {setting: 1}
+    [excluded] = Designs.read(tmp_path, {setting}).excluded[setting]
+    assert results.read(tmp_path, excluded)["seed"] == 1
+
+
+def test_an_excluded_run_that_is_not_there_any_more_hides_nothing(tmp_path: Path) -> None:
+    setting = str(results.read(tmp_path, write_run(tmp_path, config(), 0, 3.0))["setting_id"])
+    write_manifest(tmp_path, commands=["ablate seeds=1"])
+    exclude(tmp_path, ["seed=0"], "the machine was hot")
+    (tmp_path / "runs").rename(tmp_path / "away")
+    assert Designs.read(tmp_path, {setting}).numbers(setting) == (1,)
 
 
 def test_sweeps_read_as_one() -> None:
-    one, other = Designs({"a": ((6, "t"),), "b": ((6, "t"),)}), Designs({"a": ((6, "t"), (20, "u"))}, (3,))
-    joined = one.joined(other)
-    assert (joined.numbers("a"), joined.numbers("b"), joined.numbers("c")) == ((6, 20), (6,), (3,))
+    """The commands of one say nothing of the settings that the other alone has."""
+    one = Designs({"a": ((6, "t"),), "b": ((6, "t"),)}, excluded={"a": frozenset("x")})
+    other = Designs({"a": ((6, "t"), (20, "u"))}, {"b": (3,), "c": (3,)}, {"a": frozenset("xy")})
+    for joined in (one.joined(other), other.joined(one)):
+        assert [joined.numbers(name) for name in "abcd"] == [(6, 20), (3, 6), (3,), ()]
+        assert joined.excluded == {"a": frozenset("xy")}
 
 
 @pytest.mark.parametrize(
@@ -106,5 +118,5 @@ def test_what_both_hold_was_extended_in_the_order_of_time_not_of_the_folders(
 ) -> None:
     first, second = Designs({"a": one}), Designs({"a": other})
     assert first.joined(second).numbers("a") == second.joined(first).numbers("a") == numbers
-    commands = [Designs(by_commands=tuple(seeds for seeds, _ in history)) for history in (one, other)]
+    commands = [Designs(by_commands={"a": tuple(seeds for seeds, _ in history)}) for history in (one, other)]
     assert commands[0].joined(commands[1]).by_commands == commands[1].joined(commands[0]).by_commands

@@ -1,5 +1,8 @@
 """Excluding runs with a reason, taking it back, and where it is said. Made-up records; CPU, 3 s."""
 
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from ablate.claims import Frames
 from ablate.cli.exclude import main
 from ablate.records import results
 from ablate.records.compaction import compact
-from ablate.records.exclusion import exclusions
+from ablate.records.exclusion import exclude, exclusions, include
 from ablate.report.blocks import Attempts
 from ablate.report.material import gather
 from tests.report.made import config, write_manifest, write_run
@@ -135,6 +138,46 @@ def test_what_is_excluded_in_a_sweep_is_not_reused_by_another(tmp_path: Path, pa
     assert "excluded.json" in line or "first" in line
 
 
+def test_two_commands_at_once_lose_nothing(sweep: Path) -> None:
+    """Each of them has read what is excluded before the other one writes, unless one waits for the other."""
+    words = [f"lr={lr} seed={seed}".split() for lr in (1, 4) for seed in range(3)]
+    with ThreadPoolExecutor(len(words)) as pool:
+        list(pool.map(lambda given: exclude(sweep, given, "the disk was full"), words))
+    assert kept(sweep) == []
+    assert sorted(one.given for one in exclusions(sweep)) == sorted(map(tuple, words))
+    with ThreadPoolExecutor(len(words)) as pool:
+        list(pool.map(lambda given: include(sweep, given), words))
+    assert len(kept(sweep)) == 6
+
+
+def test_what_is_refused_leaves_no_lock(sweep: Path) -> None:
+    before = sorted(sweep.iterdir())
+    assert main([str(sweep), "--undo"]) == 2
+    assert sorted(sweep.iterdir()) == before
+    assert main([str(sweep), "lr=4", "--because", "x"]) == 0
+    (sweep / ".excluded.lock").unlink()
+    before = sorted(sweep.iterdir())
+    assert main([str(sweep), "lr=4", "--because", "x"]) == 2
+    assert sorted(sweep.iterdir()) == before
+
+
+def test_a_run_that_two_machines_have_excluded_is_excluded_once(sweep: Path, tmp_path: Path) -> None:
+    """For the reason of the first one; and what was included again in a merged folder does not double the others."""
+    from ablate.cli.merge import main as merge
+
+    other = tmp_path.with_name(f"{tmp_path.name}-other")
+    shutil.copytree(sweep, other)
+    assert main([str(sweep), "lr=4", "--because", "first"]) == 0
+    assert main([str(other), "seed=1", "--because", "second"]) == 0
+    into = other / "both"
+    assert merge([str(sweep), str(other), "--into", str(into)]) == 0
+    assert [(len(one.runs), one.because) for one in exclusions(into)] == [(3, "first"), (1, "second")]
+    assert main([str(into), "lr=4", "seed=0", "--undo"]) == 0
+    assert merge([str(sweep), str(other), "--into", str(into)]) == 0
+    named = [run for one in exclusions(into) for run in one.runs]
+    assert len(named) == len({*named}) == 4
+
+
 def test_options_stand_where_they_are_typed(sweep: Path) -> None:
     assert main([str(sweep), "--because", "the disk was full", "lr=4", "seed=1"]) == 0
     assert (4.0, 1) not in kept(sweep)
@@ -159,3 +202,16 @@ def test_what_is_excluded_is_asked_for_where_nothing_is_given(sweep: Path, capsy
     assert "required: sweep;" in capsys.readouterr().err
     assert main([str(sweep)]) == 2
     assert "run ids, or KNOB=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_an_id_that_leads_elsewhere_is_none(sweep: Path, tmp_path: Path, absolute: bool) -> None:
+    """What an excluded.json of somebody else's names is not looked for outside of the sweep."""
+    [run, *_] = runs_frame(sweep)[0]["run_id"]
+    outside = tmp_path.with_name("outside.json")
+    outside.write_text((sweep / "runs" / f"{run}.json").read_text())
+    named = str(outside.with_suffix("")) if absolute else f"../../{outside.stem}"
+    one = {"runs": [named], "given": ["x"], "because": "y", "at": "z"}
+    (sweep / "excluded.json").write_text(json.dumps({"excluded": [one]}))
+    assert len(kept(sweep)) == 6
+    assert exclusions(sweep)[0].runs == (named,)

@@ -14,7 +14,11 @@ from ablate.config.former_ids import former_identities, identity_today
 from ablate.config.identity import former_run_ids, former_setting_ids, run_id, run_identity, setting_id, short_hash
 from ablate.config.schema import Config
 from ablate.data.corpora import Corpus
-from ablate.records import results, timings
+from ablate.records import compaction, results, tables, timings
+from ablate.records import record as record_module
+from ablate.records.compaction import compact
+from ablate.records.exclusion import excluded_runs, include
+from ablate.records.files import write_json
 from ablate.records.neighbours import reuse
 from ablate.records.places import failure_path, timing_path
 from ablate.records.reading import RecordError
@@ -137,6 +141,62 @@ def test_what_is_done_twice_is_done_once(tmp_path: Path, trained: Record, sweep:
     for one in former_run_ids_of(trained):
         results.discard(tmp_path, one)
     assert files(tmp_path).keys() == {f"runs/{trained.run_id}.json", f"curves/{trained.run_id}.csv"}
+
+
+@pytest.mark.parametrize("packed_together", [False, True])
+def test_what_is_trained_again_counts_when_all_is_packed_too(
+    tmp_path: Path, small: Configs, corpus: Corpus, packed_together: bool
+) -> None:
+    """Whichever of the two ids comes first; also in a file in which an earlier version has put both."""
+    records = [train(one, corpus) for one in (small("model=gru", "epochs=1", f"seed={seed}") for seed in range(4))]
+    befores = [as_stored_before(record) for record in records]
+    assert {before.run_id < record.run_id for before, record in zip(befores, records, strict=True)} == {True, False}
+    for record in befores:
+        results.save(tmp_path, replace(record, metrics=record.metrics | {"perplexity": 1000.0}))
+    write_packed(tmp_path)
+    for record in records:
+        results.save(tmp_path, record)
+    if packed_together:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(compaction, "_older", lambda *_: set())
+            compact(tmp_path)
+    compact(tmp_path)
+    frame, problems = runs_frame(tmp_path)
+    assert (problems, sorted(frame["run_id"])) == ([], sorted(record.run_id for record in records))
+    assert frame["perplexity"].max() < 1000.0
+    packed = tables.runs_of(tmp_path)
+    assert packed is not None
+    assert len(packed.run_ids) == (8 if packed_together else 4)
+    if not packed_together:
+        assert not {*tables.curves_of(tmp_path).owner.values()} & {before.run_id for before in befores}
+
+
+def test_what_was_excluded_under_a_former_id_stays_excluded(tmp_path: Path, small: Configs, corpus: Corpus) -> None:
+    """In whichever form the run is stored by now; and it can be included again."""
+    records = [train(one, corpus) for one in (small("model=gru", "epochs=1", f"seed={seed}") for seed in range(3))]
+    for record in map(as_stored_before, records):
+        results.save(tmp_path, record)
+    stored = as_stored_before(records[1]).run_id
+    write_json(
+        tmp_path / "excluded.json", {"excluded": [{"runs": [stored], "given": ["seed=1"], "because": "x", "at": "y"}]}
+    )
+    for form in ("as files", "packed", "packed, under todays"):
+        if form == "packed":
+            write_packed(tmp_path)
+        elif form == "packed, under todays":
+            results.save(tmp_path, records[1])
+            compact(tmp_path)
+        assert sorted(runs_frame(tmp_path)[0]["seed"]) == [0, 2], form
+        assert excluded_runs(tmp_path) == {records[1].run_id}
+    assert include(tmp_path, ["seed=1"]) == [records[1].run_id]
+    assert len(runs_frame(tmp_path)[0]) == 3
+
+
+def write_packed(folder: Path) -> None:
+    """As the version packed it that gave those ids."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(record_module, "identity_today", dict)
+        compact(folder)
 
 
 def former_run_ids_of(record: Record) -> Sequence[str]:

@@ -104,6 +104,35 @@ def test_what_is_in_use_is_said_to_be(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("there", [(), ("results",), ("results", "results/a"), ("results", "results/a", "results/a/x")])
+def test_what_is_refused_leaves_nothing(tmp_path: Path, there: tuple[str, ...], shared: bool) -> None:
+    """Neither a lock nor a folder that was made for it; what somebody else has put there stays."""
+    for name in there:
+        (tmp_path / name).mkdir()
+
+    def left() -> set[str]:
+        return {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+
+    with pytest.raises(UserError, match="no"), exclusive(tmp_path / "results" / "a", shared):
+        raise UserError("no")
+    assert left() == {*there}
+    with exclusive(tmp_path / "results" / "a", shared):
+        pass
+    with pytest.raises(UserError, match="no"), exclusive(tmp_path / "results" / "a", shared):
+        raise UserError("no")
+    assert "results/a/.lock" in left(), "it was there before"
+
+
+def test_a_refused_command_leaves_the_lock_that_another_holds(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "a", shared=True):
+        with pytest.raises(UserError, match="no"), exclusive(tmp_path / "a", shared=True):
+            raise UserError("no")
+        with pytest.raises(UserError, match="in use"), exclusive(tmp_path / "a"):
+            pass
+    assert (tmp_path / "a" / ".lock").exists()
+
+
 @pytest.mark.parametrize("name", ["x" * 300, "file/lock", "link"])
 def test_a_lock_that_cannot_be_made(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")

@@ -10,9 +10,9 @@ from ablate.analysis.frames import runs_frame
 from ablate.analysis.throughput import speed_frame
 from ablate.cli.exclude import main as exclude
 from ablate.cli.merge import main
-from ablate.records import weights
+from ablate.records import results, weights
 from ablate.records.compaction import compact
-from ablate.records.design import as_manifest, of_manifest
+from ablate.records.design import Designs, as_manifest, of_manifest
 from ablate.records.failures import failures
 from ablate.records.files import write_json
 from ablate.records.manifest import load_manifest
@@ -60,7 +60,27 @@ def test_what_was_declared_is_known_in_the_order_of_time(tmp_path: Path, order: 
         manifest = load_manifest(folder)
         write_json(manifest_path(folder), manifest | {"design": as_manifest({"s": declared})})
     assert main([*(str(folders[place]) for place in order), "--into", str(tmp_path / "c")]) == 0
-    assert of_manifest(load_manifest(tmp_path / "c")) == {"s": ((6, "2026-01-01"), (20, "2026-01-02"))}
+    assert of_manifest(load_manifest(tmp_path / "c"))["s"] == ((6, "2026-01-01"), (20, "2026-01-02"))
+
+
+@pytest.mark.parametrize("left", ["search.json", "sweep.json"])
+def test_what_one_machine_was_asked_for_is_said_of_its_own_settings_alone(
+    tmp_path: Path, left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not of those of a search, which come with it, nor of those of a folder without a manifest."""
+    folders = [machine(tmp_path / "a", range(2), command="ablate seeds=2"), tmp_path / "b"]
+    runs = [write_run(folder, config(num_hiddens=n), 0, 2.0) for folder, n in zip(folders, (8, 16), strict=True)]
+    own, other = (results.read(folder, run)["setting_id"] for folder, run in zip(folders, runs, strict=True))
+    if left == "search.json":
+        write_manifest(folders[1], commands=["ablate search seeds=2"])
+        (folders[1] / left).write_text("{}")
+    for order in (folders, folders[::-1]):
+        into = tmp_path / order[0].name / "c"
+        assert main([*map(str, order), "--into", str(into)]) == 0
+        known = Designs.read(into, {own, other})
+        assert (known.numbers(own), known.numbers(other)) == ((2,), ())
+        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out")]
+        assert [f"{folders[1]}: search.json" in line for line in said] == [True] * (left == "search.json")
 
 
 def test_the_same_run_with_other_numbers_is_named_and_the_first_one_counts(
@@ -118,6 +138,15 @@ def test_what_cannot_be_merged_is_one_line(tmp_path: Path, wrong: str, capsys: p
     assert main([str(tmp_path / "a"), str(other), "--into", str(tmp_path / "c")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert len(runs_frame(tmp_path / "a")[0]) == 2
+    assert (tmp_path / "c").exists() == (wrong == "itself"), "what is refused leaves nothing"
+
+
+def test_a_damaged_manifest_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machine(tmp_path / "a", range(2))
+    manifest_path(tmp_path / "a").write_text("{")
+    assert main([str(tmp_path / "a"), "--into", str(tmp_path / "c")]) == 0
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out")]
+    assert str(manifest_path(tmp_path / "a")) in line
 
 
 def test_weights_come_along_and_other_ones_are_a_conflict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

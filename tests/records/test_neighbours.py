@@ -9,6 +9,7 @@ import pytest
 
 from ablate.config.schema import Config, to_dict
 from ablate.records import results
+from ablate.records.compaction import compact
 from ablate.records.neighbours import Neighbours, reuse
 from ablate.records.places import curve_path, record_path
 from ablate.records.record import Record
@@ -37,6 +38,17 @@ def test_a_run_is_found_in_a_sibling_only(tmp_path: Path, trained: Record, asked
     assert find(tmp_path / "nowhere" / "x", trained.run_id, asked_before) is None
     record_path(tmp_path / "a", trained.run_id).write_text("damaged")
     assert find(tmp_path / "b", trained.run_id, asked_before) is None
+
+
+@pytest.mark.parametrize("asked_before", [0, 1, Neighbours.FEW - 1, Neighbours.FEW, Neighbours.FEW + 1])
+def test_what_a_neighbour_packs_meanwhile_is_found(tmp_path: Path, trained: Record, asked_before: int) -> None:
+    """At whichever moment it moves its files into tables while a plan is made."""
+    results.save(tmp_path / "a", trained)
+    neighbours = Neighbours(tmp_path / "mine")
+    for number in range(asked_before):
+        neighbours.find(f"{number:012}")
+    compact(tmp_path / "a")
+    assert neighbours.find(trained.run_id) == tmp_path / "a"
 
 
 @pytest.mark.parametrize("asked_before", [0, Neighbours.FEW])
@@ -92,7 +104,7 @@ def test_many_runs_cost_one_look_at_each_neighbour(
     neighbours = Neighbours(tmp_path / "mine")
     for number in range(500):
         neighbours.find(f"{number:012}")
-    assert len(looks) < 20 * (Neighbours.FEW + 3)
+    assert len(looks) < 20 * (2 * Neighbours.FEW + 4)  # for a few, at the file and at the table
 
 
 def test_a_reused_run_names_where_it_was_trained(tmp_path: Path, trained: Record, small: Callable[..., Config]) -> None:

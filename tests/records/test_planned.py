@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from ablate.cli.status import main as status
 from ablate.records import results
+from ablate.records.compaction import compact
+from ablate.records.places import manifest_path
 from ablate.records.planned import missing, seeds_of, with_planned
 from ablate.records.reading import RecordError
 from tests.report.made import config, write_manifest, write_run
@@ -36,3 +39,16 @@ def test_missing_are_planned_runs_without_a_record(tmp_path: Path) -> None:
     records = [record for record in results.records(tmp_path) if not isinstance(record, RecordError)]
     write_manifest(tmp_path, planned={records[0]["setting_id"]: "0-4", "of another": "0-1"})
     assert missing(tmp_path, records) == 5
+
+
+def test_a_folder_of_records_alone_is_known_and_a_damaged_manifest_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(2):
+        write_run(tmp_path, config(), seed, 3.0)
+    compact(tmp_path)
+    assert status([str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}: 1 setting, 2 runs\n"
+    manifest_path(tmp_path).write_text("{")
+    assert status([str(tmp_path)]) == 0
+    assert "1 damaged" in capsys.readouterr().out

@@ -428,6 +428,8 @@ def test_another_search_in_the_same_folder_is_refused_and_nothing_is_lost(
     search = ["hydra/sweeper=optuna", "lr=choice(0.5,1)", "name=kept", "seeds=1", "hydra.sweeper.n_trials=2"]
     assert main("-m", *small_arguments, *search).status == 0
     before = records(tmp_path / "results" / "kept")
+    (tmp_path / "results" / "kept" / ".lock").unlink()  # as in a checkout
+    there = sorted((tmp_path / "results").rglob("*"))
     for changed, message in (
         ("lr=choice(0.5,2)", "another space: lr was choice(0.5, 1), now it is choice(0.5, 2)"),
         ("hydra.sweeper.objective=perplexity", "begun with the objective val_perplexity, not perplexity"),
@@ -440,6 +442,7 @@ def test_another_search_in_the_same_folder_is_refused_and_nothing_is_lost(
         assert "study.db" in done.err
         assert len(done.err.strip().splitlines()) == 1
     assert records(tmp_path / "results" / "kept") == before
+    assert sorted((tmp_path / "results").rglob("*")) == there, "what is refused leaves nothing"
 
 
 def test_a_search_whose_study_is_elsewhere_is_one_from_its_beginning(

@@ -14,6 +14,8 @@ from ablate.config.resolved import resolve
 from ablate.config.schema import Config
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
+from ablate.records import results
+from ablate.records.design import Designs
 from ablate.records.manifest import load_manifest
 from ablate.records.places import manifest_path
 from ablate.sweeping.manifest import check_same_question, write_manifest
@@ -151,6 +153,26 @@ def test_a_folder_older_than_this_says_it_by_its_records(
     assert asked("num_hiddens=4", "epochs=1,4") == []
 
 
+@pytest.mark.parametrize("content", [None, '{"commands": ["a", '])
+def test_a_folder_whose_manifest_is_gone_says_it_by_its_records(
+    asked: Callable[..., list[str]], small: Configs, sweep: Callable[..., Any], content: str | None
+) -> None:
+    """A damaged one is named; that there is none is no fault. What was declared is not known any more, of any setting:
+    nor is it of those that the next command does not ask for what that command asks for."""
+    folder = sweep([small(f"num_hiddens={width}", "epochs=1") for width in (4, 8)]).folder
+    manifest_path(folder).unlink()
+    if content is not None:
+        manifest_path(folder).write_text(content)
+    with pytest.raises(UserError, match="num_hiddens=4,8, not num_hiddens=16"):
+        asked("num_hiddens=16", "epochs=4")
+    lines = [line for line in asked("num_hiddens=4", "epochs=1") if "declared" in line]
+    assert [str(manifest_path(folder)) in line for line in lines] == [True] * (content is not None)
+    settings = {str(one["setting_id"]) for one in results.records(folder)}
+    known = Designs.read(folder, settings)
+    assert [known.numbers(setting) for setting in settings] == [(), ()]
+    assert load_manifest(folder)["knobs"]["num_hiddens"] == [4, 8]
+
+
 # --- updates --------------------------------------------------------------------------------------------
 
 
@@ -231,6 +253,17 @@ def test_what_was_never_trained_may_be_declared_anew(plan: Callable[..., Plan]) 
     write_manifest(made, "python -m ablate seeds=2")
     write_manifest(plan("seeds=5"), "python -m ablate seeds=5")
     assert declared(made.folder) == [[5]]
+
+
+def test_runs_of_a_search_were_never_declared(sweep: Callable[..., Any], small: Configs, tmp_path: Path) -> None:
+    """How many there are followed from what came out; that as many are asked for afterwards declares nothing."""
+    (sweep([small("seeds=2")], "search").folder / "trials.csv").write_text("of a search")
+    assert sweep([small("seeds=2")], "same").reused == 2
+    assert declared(tmp_path / "results" / "same") == [[]]
+    sweep([small("seeds=2")], "same")
+    assert declared(tmp_path / "results" / "same") == [[]]
+    sweep([small("seeds=3")], "same")
+    assert declared(tmp_path / "results" / "same") == [[2, 3]]
 
 
 def test_runs_of_another_sweep_were_seen_there(sweep: Callable[..., object], small: Configs, tmp_path: Path) -> None:

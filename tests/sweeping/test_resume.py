@@ -19,9 +19,11 @@ import pytest
 from ablate.config.errors import ConfigError, StorageError, UserError, counted
 from ablate.config.schema import Config
 from ablate.records import results
-from ablate.records.compaction import unpack
+from ablate.records.compaction import compact, unpack
 from ablate.records.locks import exclusive
+from ablate.records.manifest import load_manifest
 from ablate.records.places import curve_path, record_path
+from ablate.sweeping import launch
 from ablate.training.checkpoints import path_of, reached
 
 Configs = Callable[..., Config]
@@ -79,6 +81,25 @@ def test_what_a_finished_run_left_is_deleted(small: Configs, sweep: Callable[...
         path.write_bytes(b"left")
     assert sweep([small("seeds=2")]).already == 2
     assert [*other.parent.iterdir()] == [other]
+
+
+@pytest.mark.parametrize("other", [2, 3])
+def test_what_another_command_has_trained_since_it_was_planned_is_not_trained_again(
+    small: Configs, sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, other: int
+) -> None:
+    """Two commands begin at once; the second one has the folder when the first one is done."""
+    held = launch.exclusive
+
+    def after_the_other(folder: Path) -> Any:
+        monkeypatch.setattr(launch, "exclusive", held)
+        compact(sweep([small("model=gru", f"seeds={other}")]).folder)
+        return held(folder)
+
+    monkeypatch.setattr(launch, "exclusive", after_the_other)
+    second = sweep([small("model=gru", "seeds=3")])
+    assert (second.trained, second.already) == (3 - other, other)
+    [design] = load_manifest(second.folder)["design"]
+    assert [seeds for seeds, _ in design["declared"]] == sorted({other, 3}), "the first one may have been looked at"
 
 
 def test_only_what_is_missing_runs(small: Configs, sweep: Callable[..., Any]) -> None:

@@ -255,7 +255,26 @@ def test_runs_of_an_edited_function_are_not_mixed(main: CLI, made: Path, tmp_pat
     done = main("settle", "results/made", "0 < 1", "--by", "effect")
     assert done.status == 2
     assert "another version" in done.err
+    assert "ablate exclude results/made" in done.err, "the command, given again, would train others beside them"
     assert set(seeds(made).values()) == {6}
+
+
+@pytest.mark.parametrize("excluded", [False, True])
+def test_what_does_not_count_stands_in_the_way_of_no_settling(
+    main: CLI, made: Path, tmp_path: Path, excluded: bool
+) -> None:
+    """Runs of a function that has been edited since, left out by the frames or by hand: those of today are settled."""
+    before = [str(run["run_id"]) for run in records(made) if isinstance(run, dict)]
+    (tmp_path / "made.py").write_text(RULE.replace("10 + effect", "11 + effect"))
+    arguments = ("experiment=made.py:rule", "effect=0,1", "seeds=6", "name=made", "report=false")
+    assert main("run", *arguments).status == 0
+    others = [run for run in records(made) if isinstance(run, dict) and run["config"]["task"]["effect"] in (0.02, 5)]
+    left_out = before if excluded else [str(run["run_id"]) for run in others]  # of the others there is no newer state
+    assert main("exclude", "results/made", *left_out, "--because", "edited since").status == 0
+    done = main("settle", "results/made", "0 < 1", "--by", "effect", "--seeds", "8")
+    assert done.status == 0, done.err
+    assert seeds(made)[0.02] == seeds(made)[5] == 6
+    assert seeds(made)[0] >= 12
 
 
 @pytest.mark.full

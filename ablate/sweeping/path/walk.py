@@ -6,6 +6,7 @@ stopped early.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,9 @@ from ablate.config.errors import ConfigError, UserError
 from ablate.config.metrics import METRICS, FailedMetrics, metric_of, no_logarithm
 from ablate.config.registry import TASKS, task_name
 from ablate.records import results
+from ablate.records.exclusion import excluded_runs
 from ablate.records.files import write_json
+from ablate.records.reading import RecordError
 from ablate.sweeping.launch import run_sweep
 from ablate.sweeping.path.question import Question
 from ablate.sweeping.plan import Setting, make_plan
@@ -117,8 +120,12 @@ class Walk:
             self.settings |= fresh
 
     def values(self, setting: Setting) -> pd.Series:
-        """The metric of a trained setting by seed; infinite for a run that diverged."""
-        return pd.Series({run.config.seed: self.value(run.run_id) for run in setting.runs}, dtype=float)
+        """The metric of a trained setting by seed; infinite for a run that diverged. Not of one that is excluded."""
+        excluded = frozenset[str]()
+        with suppress(RecordError):  # a damaged file, which the report names
+            excluded = excluded_runs(self.folder)
+        runs = [run for run in setting.runs if run.run_id not in excluded]
+        return pd.Series({run.config.seed: self.value(run.run_id) for run in runs}, dtype=float)
 
     def choosing_values(self, setting: Setting) -> pd.Series:
         """Those of the seeds that choose: the lower half, or the only one, which leaves none to report by."""
@@ -174,7 +181,12 @@ def path_file(folder: Path) -> Path:
     return folder / "path.json"
 
 
-def rank(values: pd.Series) -> tuple[int, float]:
-    """What makes one setting better than another: fewer diverged runs, then the lower geometric mean of the others."""
+def rank(values: pd.Series) -> tuple[float, float]:
+    """What makes one setting better than another: fewer diverged runs, then the lower geometric mean of the others.
+
+    Any is better than one of which all runs are excluded.
+    """
+    if values.empty:
+        return math.inf, math.inf
     finite = values[values < math.inf]
     return len(values) - len(finite), float(np.log(finite).mean()) if len(finite) else math.inf

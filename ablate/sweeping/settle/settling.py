@@ -12,6 +12,7 @@ from ablate.config import plugins
 from ablate.config.composing import fallback_data, from_dict
 from ablate.config.errors import UserError, counted
 from ablate.config.resolved import Resolved
+from ablate.config.shell import command_line
 from ablate.records.manifest import plugins_of
 from ablate.records.reading import RecordError
 from ablate.records.results import records
@@ -43,9 +44,9 @@ class Settling:
     def __post_init__(self) -> None:
         self.summary = Summary(self.folder)
         plugins.load(plugins_of(self.folder))
-        Frames.read(self.folder)  # raises where there is nothing to be settled
+        frames = Frames.read(self.folder)  # raises where there is nothing to be settled
         stored = stored_settings(self.folder)
-        self.check_repeatable(stored)
+        self.check_repeatable({name: stored[name] for name in dict.fromkeys(frames.runs["setting_id"])})
         self.at_once = workers([setting.config for setting in stored.values()])
         self.began = time.monotonic()
 
@@ -56,10 +57,14 @@ class Settling:
         for (name, _), setting in zip(again, plan.asked, strict=True):
             if setting.error:
                 raise setting.error
-            if setting.setting_id != name or setting.missing:
-                changed = (
-                    f": {setting.changed[0]} has changed since" if setting.changed else ", or its text has changed"
+            if setting.setting_id != name:  # which its command, given again, does not train, but one beside it
+                raise UserError(
+                    f"{self.folder} has runs of another version: their text, or a file of your own, has changed since; "
+                    f"leave them out ({command_line('exclude', self.folder)} …), or train today's under another "
+                    "name=NAME, then settle"
                 )
+            if setting.missing:
+                changed = f": {setting.changed[0]} has changed since" if setting.changed else ""
                 raise UserError(
                     f"the runs of {self.folder} are of another version{changed}; run its command again "
                     "(ablate status names it), which trains them anew, then settle"
