@@ -375,12 +375,21 @@ def test_a_baseline_has_the_knobs_of_the_experiment(
     assert "-7 in loss" in said
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "conditions={size: {lr: [2.0]}}",
+        "hydra.sweeper.conditions.size={lr: [2.0, 7.0]}",
+        "hydra.sweeper.conditions.size.lr=[2.0]",
+        "hydra.sweeper.conditions.task.size={task.lr: 2.0}",
+    ],
+)
 def test_conditions_have_the_knobs_of_the_experiment(
-    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any
+    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any, condition: str
 ) -> None:
     script = written("def train(lr=0.5, size=1, *, seed):\n    return {'loss': lr + size}\n")
     space = ("lr=choice(1.0,2.0)", "size=choice(3,4)", "sampler=grid", "n_trials=9", "seeds=2")
-    status, said = ablated(script, *space, "conditions={size: {lr: [2.0]}}", command="search")
+    status, said = ablated(script, *space, condition, command="search")
     assert status == 0, said
     trials = pd.read_csv(tmp_path / "sweep" / "trials.csv")
     assert trials.groupby("task.lr")["task.size"].nunique().to_dict() == {1.0: 0, 2.0: 2}
