@@ -375,6 +375,24 @@ def test_a_baseline_has_the_knobs_of_the_experiment(
     assert "-7 in loss" in said
 
 
+def test_percentages_by_the_name_of_a_share_are_a_line(ablated: Callable[..., tuple[int, str]], written: Any) -> None:
+    script = written("def train(lr=0.5, *, seed):\n    return {'accuracy': 90 + lr}\n")
+    status, said = ablated(script, "seeds=2")
+    assert status != 0
+    assert "accuracy is 90.5, which is not from 0 to 1; scale it, or measure it by another name" in said
+
+
+@pytest.mark.parametrize("name", ["wall_s", "n", "epochs"])
+def test_no_metric_has_the_name_of_another_column(
+    ablated: Callable[..., tuple[int, str]], written: Any, name: str
+) -> None:
+    script = written(f"def train(lr=0.5, *, seed):\n    return {{'loss': lr, {name!r}: 3.0}}\n")
+    status, said = ablated(script)
+    assert status == 2
+    assert f"train.py, line 1: a metric cannot be called {name!r}, since tables have a column {name}" in said
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "condition",
     [
