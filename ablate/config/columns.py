@@ -58,6 +58,9 @@ TAKEN = frozenset(
 )
 """Columns of frames that are no knob of a function, whatever it has."""
 
+TIME = "wall_s"
+"""The column of the time of a run, which `ablate` measures itself."""
+
 OF_EXPERIMENTS: dict[str, set[type]] = {}
 """Column of a knob of a function, or of a thing that nothing here has loaded → the types of the values that stored
 runs have there."""
@@ -66,6 +69,23 @@ runs have there."""
 def metric_names() -> Iterable[str]:
     """What is measured; the registry of metrics is declared above this module."""
     return next((one.found for one in Registry.every if one.kind == "metric"), {})
+
+
+def not_measured() -> frozenset[str]:
+    """The columns of frames that no metric of a person's own may have the name of: they are those of something else."""
+    return _not_measured(revision())
+
+
+@lru_cache(1)
+def _not_measured(_: tuple[int, ...]) -> frozenset[str]:
+    common = (name for name in ORDER if not name.endswith("*"))
+    shipped = (
+        column(f"{group}.{name}")
+        for group, registry in OF_GROUP.items()
+        for name, (_, owners) in own_knobs(group).items()
+        if any(owner not in registry.origin for owner in owners)
+    )
+    return TAKEN | {TIME, *common, *shipped}
 
 
 def experiment_column(name: str) -> str:

@@ -78,7 +78,7 @@ OS_ERRORS: dict[int | None, tuple[str, str]] = {
         "move that file away, or use another path",
     ),
     errno.EEXIST: ("a file is in the place of a folder", "move that file away, or use another path"),
-    errno.EISDIR: ("it is a folder, where a file is needed", "move it away, or use another path"),
+    errno.EISDIR: ("it is a folder, where a file is needed", "give the path of a file, or move the folder away"),
     errno.ELOOP: ("its symbolic links lead in a circle", "mend the link, or use another path"),
     errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n), or set threads to a smaller number"),
     errno.ENFILE: ("too many files are open on this machine", "close other programs"),

@@ -1,6 +1,6 @@
 """Every knob by the name that is typed, `data.path`: its type and metadata, and what is said of a name that is none."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from types import UnionType
@@ -121,6 +121,14 @@ def can_be_swept(key: str) -> bool:
 def is_knob(key: str) -> bool:
     """Whether there is a knob of that name; a gate that no model has is none."""
     return former_names.knob_of(key) in knobs() or key in {GATE + gate for cell in CELLS for gate in cell.gates}
+
+
+def condition_names(key: str, known: Callable[[str], bool]) -> tuple[str, str] | None:
+    """The knob of a condition and the one on which it rests, of `dropout.layers` or `optimizer.momentum.optimizer`;
+    None where no two knobs make up the key."""
+    parts = key.split(".")
+    pairs = ((".".join(parts[:place]), ".".join(parts[place:])) for place in range(1, len(parts)))
+    return next(((name, other) for name, other in pairs if known(name) and known(other)), None)
 
 
 ELSEWHERE = {

@@ -8,6 +8,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from ablate.config.columns import not_measured
 from ablate.config.errors import ConfigError, counted, own_line
 from ablate.config.registry import TASKS, Registry, task_name
 
@@ -81,6 +82,13 @@ class Metric:
         """The smallest and the largest value that there can be, of one that may be 0."""
         return (-math.inf, math.inf) if self.top is None else (0.0, self.top)
 
+    def out_of_bounds(self, value: float) -> str:
+        """What is said of a value that there cannot be, `91.5, which is not from 0 to 1`; nothing of any other."""
+        low, high = self.bounds
+        margin = ROUNDING * high if math.isfinite(high) else 0.0
+        inside = not math.isfinite(value) or low - margin <= value <= high + margin
+        return "" if inside else f"{value:g}, which is not from {low:g} to {high:g}"
+
     @property
     def shown_as(self) -> str:
         """The heading of its column."""
@@ -97,7 +105,12 @@ class Metric:
         return f"{'highest' if self.better == 'higher' else 'lowest'} {self.title}"
 
 
-METRICS: Registry[Metric] = Registry("metric", unknown=lambda name: Metric(name, name.replace("_", " "), "neither"))
+ROUNDING = 1e-6
+"""The share of its largest value by which a metric may be beyond it, as means of rounded numbers are."""
+
+METRICS: Registry[Metric] = Registry(
+    "metric", unknown=lambda name: Metric(name, name.replace("_", " "), "neither"), columns=not_measured
+)
 """In the order in which tables have them. Those that only some tasks measure are declared with these tasks."""
 
 OF_TEST: dict[str, Any] = {
@@ -272,6 +285,8 @@ def _followed(
         value = metric.of(record, curve() if curve else None) if _wants_curve(metric.of) else metric.of(record)
         if isinstance(value, Mapping | str):
             raise TypeError(f"it returns {value!r:.60}; give one number, or None")
+        if value is not None and (beyond := metric.out_of_bounds(float(value))):
+            raise ValueError(f"it returns {beyond}; give its largest value as top=, or logs=False in its place")
         return None if value is None else float(value)
     except Exception as error:
         if failed is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ablate.config import former_names, launchers, plugins
 from ablate.config.choice_files import typed_as
 from ablate.config.errors import ConfigError, UserError, counted, listing, nearest
-from ablate.config.knobs import GATE, GROUPS, HELP_HINT, Knob, can_be_swept, is_knob, knobs, no_knob
+from ablate.config.knobs import GATE, GROUPS, HELP_HINT, Knob, can_be_swept, condition_names, is_knob, knobs, no_knob
 from ablate.config.quoting import is_quoted, quote, split, unquote
 from ablate.config.shell import shell_line
 
@@ -275,7 +275,7 @@ def _of_hydra(override: Override, sweeper_options: Collection[str]) -> Override:
     option = re.match(r"hydra\.sweeper\.(\w+)", key)
     if option and (not sweeper_options or option[1] in sweeper_options):
         below = re.match(r"hydra\.sweeper\.(params|conditions|baseline)\.(.+)", key)
-        if below and not is_knob(below[2]):
+        if below and not (is_knob(below[2]) or (below[1] == "conditions" and condition_names(below[2], is_knob))):
             raise UserError(no_knob(below[2]))
         if below and below[1] == "params" and (len(split(value)) > 1 or SWEEP_FUNCTION.fullmatch(value.strip())):
             raise UserError(f"{key} is for presets; on the command line write {below[2]}={value}")

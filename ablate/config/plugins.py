@@ -250,6 +250,10 @@ def _read(path: Path, given: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         words = f"plugins names {given}" if apart(given)[1] is None else f"experiment={given}"
+        if isinstance(error, IsADirectoryError):
+            inside = next(path.glob("*.py"), path / "FILE.py").name
+            file = apart(given)[0].rstrip("/")
+            raise UserError(f"{words}, but {file} is a folder; give a file of it, such as {file}/{inside}") from error
         raise UserError(f"{words}: {os_reason(OSError(error.errno, error.strerror))}") from error
 
 

@@ -7,7 +7,7 @@ package ships registers itself in the same way as what a user brings (`ablate.co
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
@@ -112,6 +112,8 @@ class Registry(Generic[T]):
     """What stored runs tell of things whose file is not loaded; what is loaded takes their place."""
     reserved: frozenset[str] = frozenset()
     """Names that no knob of a thing's own may have: those that the configuration has in common."""
+    columns: Callable[[], Collection[str]] = frozenset
+    """Columns of tables that no such thing may have the name of, where it has a column itself."""
 
     every: ClassVar[list[Registry[Any]]] = []
 
@@ -146,6 +148,7 @@ class Registry(Generic[T]):
             raise ConfigError(
                 f"{thing.name!r} is no name for a {self.kind}; begin with a letter, then letters, digits, _"
             )
+        self.check_column(thing.name)
         names = [knob.name for knob in knobs_of(thing)]
         for name in names:
             if name in self.reserved or names.count(name) > 1 or not (name.isidentifier() and name.isascii()):
@@ -163,6 +166,14 @@ class Registry(Generic[T]):
         elif typed is not None:
             self.origin[thing.name] = typed
         return thing
+
+    def check_column(self, name: str) -> None:
+        """Raise ConfigError where tables have a column of that name for something else: values would be mixed up."""
+        if name in self.columns():
+            raise ConfigError(
+                f"a {self.kind} cannot be called {name!r}, since tables have a column {name} of something else; give "
+                "it another name"
+            )
 
     def remove(self, name: str) -> None:
         del self.found[name]

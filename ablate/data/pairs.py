@@ -3,11 +3,12 @@
 import hashlib
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from ablate.config.errors import DataError, counted
+from ablate.config.errors import DataError, counted, reason
 from ablate.config.schema import Config, DataConfig
 from ablate.data.cache import fetch
 from ablate.data.corpora import NO_TOKENS, Corpus
@@ -18,6 +19,7 @@ from ablate.data.vocabulary import Vocabulary
 Pair = tuple[str, str]
 
 ARCHIVED = "fra-eng/fra.txt"
+REMEDY = "of pairs of your own give the text itself: data=pair_file data.path=FILE"
 NO_BREAK = str.maketrans("\u202f\u00a0", "  ")
 NO_SPACE_BEFORE = re.compile(r"(?<=[^ ])(?=[,.!?])")
 
@@ -67,8 +69,17 @@ def _named(name: str, file: str | None, sha256: str | None, urls: tuple[str, ...
     """Pairs that never change, made once."""
     if name == "number_pairs":
         return cleaned_pairs(name, "\n".join(f"{source}\t{target}" for source, target in number_pairs()))
-    with zipfile.ZipFile(fetch(file, sha256, urls, instead="number_pairs")) as archive:
-        return cleaned_pairs(name, archive.read(ARCHIVED).decode())
+    path = fetch(file, sha256, urls, instead="number_pairs")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            text = archive.read(ARCHIVED).decode()
+    except KeyError as error:
+        raise DataError(f"{path} has no file {ARCHIVED}; {REMEDY}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{ARCHIVED} in {path} is not UTF-8 (byte {error.start}); {REMEDY}") from error
+    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:  # encrypted, … too
+        raise DataError(f"{path} cannot be read as a zip archive ({reason(error)}); {REMEDY}") from error
+    return cleaned_pairs(name, text)
 
 
 def cleaned_pairs(name: str, text: str) -> Pairs:

@@ -262,6 +262,7 @@ def _metrics(own: str, declared: Mapping[str, str] | Sequence[str | Metric]) -> 
         if isinstance(one, Metric):
             out[one.name] = one
             continue
+        METRICS.check_column(one)
         better = direction or ("higher" if HIGHER & set(one.lower().split("_")) else "lower")
         if better not in ("lower", "higher", "neither"):
             raise ConfigError(f"{own}: {one} is better {better!r}; choose lower, higher or neither")

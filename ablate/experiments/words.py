@@ -14,7 +14,7 @@ from typing import Any
 from ablate.config import plugins, presets
 from ablate.config.choice_files import typed_as
 from ablate.config.errors import UserError
-from ablate.config.knobs import no_knob_of
+from ablate.config.knobs import condition_names, no_knob_of
 from ablate.config.overrides import Override, plugin_files
 from ablate.config.preset_experiments import sets_objective
 from ablate.config.quoting import quote, unquote
@@ -26,7 +26,8 @@ SWEEPER, OBJECTIVE = "hydra/sweeper", "hydra.sweeper.objective"
 """Where a search is asked for, and what is searched for: here the experiment's main metric, if nothing else."""
 OF_SWEEP = ("seeds", "seed", "name", "title", "results_dir", "fresh", "plugins", "sweeps", "report")
 """Knobs of ours that mean something for any function."""
-BELOW = ("hydra.sweeper.params.", "hydra.sweeper.conditions.", "hydra.sweeper.baseline.")
+CONDITIONS = "hydra.sweeper.conditions."
+BELOW = ("hydra.sweeper.params.", CONDITIONS, "hydra.sweeper.baseline.")
 """Options of a search that name a knob."""
 
 
@@ -108,6 +109,8 @@ def full_name(key: str, own: Sequence[str], experiment: str) -> str:
     name = key.removeprefix(below)
     if name in own:
         return f"{below}task.{name}"
+    if below == CONDITIONS and (pair := condition_names(name, lambda one: one.removeprefix("task.") in own)):
+        return below + ".".join(f"task.{one.removeprefix('task.')}" for one in pair)
     if name.removeprefix("task.") in own or name in OF_SWEEP or (not below and name.startswith("hydra")):
         return key
     raise UserError(no_knob_of(experiment, name, own))

@@ -90,9 +90,14 @@ def contributed(m: Material) -> list[Section]:
     """The sections of the tasks of this sweep that have something to say."""
     if m.runs.empty:
         return []
-    named = dict.fromkeys(section for task in each_task(m.settings) for section in task.sections)
+    return [section for section in of_tasks(m, each_task(m.settings)) if speaks(section, m)]
+
+
+def of_tasks(m: Material, tasks: Iterable[Any]) -> list[Section]:
+    """The sections that tasks (`TaskFacts`) bring."""
+    named = dict.fromkeys(section for task in tasks for section in task.sections)
     found = [m.attempt(f"the section {one}", partial(_section, one)) for one in named]
-    return [section for section in found if section is not None and speaks(section, m)]
+    return [section for section in found if section is not None]
 
 
 def _section(given: Any) -> Section:

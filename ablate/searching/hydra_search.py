@@ -1,6 +1,6 @@
 """What the Hydra plugin calls: from the typed overrides to a search, of ablate or of any other Hydra program."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from ablate.searching.settings import (
     whole,
 )
 from ablate.sweeping.hydra_jobs import cluster_of, table, written
+from ablate.sweeping.labels import knobs_of
 from ablate.sweeping.naming import decides, folder_name
 from ablate.tasks.facts import TaskFacts
 
@@ -84,7 +85,8 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Parsed], run_searc
 
     composed = Composer(lambda job: context.config_loader.load_sweep_config(config, list(job))).config
     base = composed([str(override.input_line) for override in overrides if not override.is_sweep_override()])
-    space, fixed = build(overrides, _conditions(plain(sweeper.conditions), base.task.thing), partial(fixed_value, base))
+    task = base.task.thing
+    space, fixed = build(overrides, plain(sweeper.conditions), knobs_of(base), partial(_full_name, task))
 
     def compose(trial: tuple[str, ...]) -> Config:
         own = {override.partition("=")[0] for override in trial}
@@ -98,20 +100,13 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Parsed], run_searc
         objectives(plain(sweeper.objective), searched_for(TASKS[base.task.name])),
         seeds=tuple(range(base.seed, base.seed + base.seeds)),
         parallel=2 * (base.threads or (cores() if cluster is None else cluster.cpus)),
-        task=base.task.thing,
+        task=task,
     )
     typed = [str(override) for override in config.hydra.overrides.task]
     preset = config.hydra.runtime.choices.get("sweeps")
     given = presets.given_knobs([*typed, *(str(override.input_line) for override in overrides)], preset)
     name = folder_name(typed, preset)
     return run_search(Problem(space, settings, compose, defaults, name, preset, given, cluster))
-
-
-def fixed_value(config: Config, name: str) -> Any:
-    """What a knob is that is not searched; None where there is none of that name."""
-    from ablate.sweeping.labels import knobs_of
-
-    return knobs_of(config).get(name)
 
 
 def check_searchable(override: Parsed) -> None:
@@ -157,15 +152,6 @@ def settings_of(
     )
 
 
-def _conditions(given: Any, task: TaskFacts) -> Any:
-    """Conditions with the knobs of an experiment's own by their full names."""
-
-    def renamed(table: Any) -> Any:
-        return {_full_name(name, task): of for name, of in table.items()} if isinstance(table, Mapping) else table
-
-    return renamed({name: renamed(of) for name, of in given.items()} if isinstance(given, Mapping) else given)
-
-
 def _of_baseline(word: str, task: TaskFacts) -> str:
     """A knob of the baseline by its full name. Raises ConfigError for what is no knob of the task."""
     override, own = Override.read(word), [knob.name for knob in task.knobs]
@@ -175,9 +161,9 @@ def _of_baseline(word: str, task: TaskFacts) -> str:
         return word
     if override.key.removeprefix("task.") not in own:
         raise ConfigError(f"baseline: {no_knob_of(task.name, override.key, own)}")
-    return str(replace(override, key=_full_name(override.key, task)))
+    return str(replace(override, key=_full_name(task, override.key)))
 
 
-def _full_name(name: str, task: TaskFacts) -> str:
+def _full_name(task: TaskFacts, name: str) -> str:
     """`task.lr` for `lr` where that is a knob of an experiment's own: `lr` alone is that of recurrent networks."""
     return f"task.{name}" if not task.has_network and name in {knob.name for knob in task.knobs} else name

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ablate.config.errors import ConfigError, UserError, listing, nearest
 from ablate.searching.race import Scale
 from ablate.searching.settings import is_of
-from ablate.searching.space import Space, on_grid
+from ablate.searching.space import GRID_LIMIT, Space, on_grid
 
 
 class Grid(samplers.GridSampler):
@@ -241,8 +241,8 @@ def make_pruner(name: str, options: Mapping[str, Any], epochs: int | None, sever
 
 
 def grid_space(space: Space) -> dict[str, list[Any]]:
-    """The values of each dimension. Raises ConfigError for one that has too many."""
-    out = {}
+    """The values of each dimension. Raises ConfigError where there are too many."""
+    out: dict[str, Sequence[Any]] = {}
     for dimension in space.dimensions:
         values = dimension.listed()
         if values is None:
@@ -251,7 +251,13 @@ def grid_space(space: Space) -> dict[str, list[Any]]:
                 f"write {dimension.name}=choice(…) or range(…)"
             )
         out[dimension.name] = values
-    return out
+    count = math.prod(map(len, out.values()))
+    if count > GRID_LIMIT:
+        raise ConfigError(
+            f"sampler=grid would list {count:,} configurations, more than {GRID_LIMIT:,}; give fewer values, or choose "
+            "another sampler"
+        )
+    return {name: list(values) for name, values in out.items()}
 
 
 def sampler_seed(name: str, seed: int, trials: int, alone: bool, worker: str) -> int:

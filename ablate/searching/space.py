@@ -11,6 +11,7 @@ A condition says when a dimension exists: `dropout: {layers: [2, 3]}` is only dr
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,9 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial
 
-from ablate.config.errors import ConfigError, listing, nearest
+from ablate.config.errors import ConfigError, listing, nearest, span
 from ablate.config.grid import on_steps
+from ablate.config.knobs import condition_names
 from ablate.config.schema import Config
 from ablate.searching.settings import Settings
 from ablate.sweeping.launching.options import Options
@@ -41,6 +43,8 @@ Values = dict[str, Any]
 
 GRID_LIMIT = 100_000
 """A space with more configurations counts as infinite."""
+MOST_NAMED = 12
+"""Of more values a message names the first and the last."""
 
 
 @dataclass(frozen=True)
@@ -83,21 +87,21 @@ class Dimension:
         value = min(max(value, d.low), d.high)
         return round(value) if isinstance(d, IntDistribution) else value
 
-    def finite(self) -> list[Any] | None:
-        """All values, where they can be listed and are equally likely."""
+    def finite(self) -> Sequence[Any] | None:
+        """All values, where they can be listed and are equally likely; of whole numbers there may be billions."""
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
-            return list(d.choices)
+            return d.choices
         if isinstance(d, IntDistribution) and not d.log:
-            return list(range(d.low, d.high + 1, d.step))
+            return range(d.low, d.high + 1, d.step)
         if isinstance(d, FloatDistribution) and d.step is not None:
             return [on_grid(d.low + k * d.step, d) for k in range(round((d.high - d.low) / d.step) + 1)]
         return None
 
-    def listed(self) -> list[Any] | None:
-        """All values, where they can be listed."""
+    def listed(self) -> Sequence[Any] | None:
+        """All values, where they can be listed; see `finite`."""
         d = self.distribution
-        return list(range(d.low, d.high + 1)) if isinstance(d, IntDistribution) and d.log else self.finite()
+        return range(d.low, d.high + 1) if isinstance(d, IntDistribution) and d.log else self.finite()
 
     def ends(self) -> list[Any]:
         """The values that show whether all are legal: every choice, both ends of an interval."""
@@ -193,7 +197,7 @@ class Space:
         yield dict(first)
         for dimension in self.dimensions:
             for value in dimension.ends():
-                held = {parent: allowed[0] for parent, allowed in dimension.conditions}
+                held = {parent: self._possible(parent, allowed) for parent, allowed in dimension.conditions}
                 corner: Values = {}
                 for other in self.dimensions:
                     if other.name in held:
@@ -204,6 +208,11 @@ class Space:
                         corner[other.name] = first.get(other.name, other.ends()[0])
                 if corner != first:
                     yield corner
+
+    def _possible(self, name: str, allowed: Sequence[Any]) -> Any:
+        """The first of these values that a dimension can have."""
+        [possible] = [dimension.listed() or () for dimension in self.dimensions if dimension.name == name]
+        return next(value for value in allowed if value in possible)
 
     @property
     def conditional(self) -> bool:
@@ -230,12 +239,14 @@ class Problem:
 def build(
     overrides: Sequence[Override],
     conditions: Any = None,
-    fixed_value: Callable[[str], Any] = lambda name: None,
+    others: Mapping[str, Any] = MappingProxyType({}),
+    full_name: Callable[[str], str] = str,
 ) -> tuple[Space, list[str]]:
     """The space of these overrides, and the overrides that hold everywhere.
 
-    `fixed_value` tells the value of a knob that is not searched, on which a condition may rest. Raises ConfigError
-    where nothing is searched, and for a dimension or condition that means nothing.
+    `others` are the knobs on which a condition may rest though they are not searched, with their values. `full_name`
+    gives a knob of a condition its full name. Raises ConfigError where nothing is searched, and for a dimension or
+    condition that means nothing.
     """
     dimensions: dict[str, Dimension] = {}
     fixed: list[str] = []
@@ -255,7 +266,8 @@ def build(
             "num_hiddens=choice(32,64,128) or lr='tag(log, interval(0.01, 2))'"
         )
     given = [override.get_key_element().lstrip("+~") for override in overrides]
-    return Space(tuple(_in_order(_conditioned(dimensions, _checked(conditions), fixed_value, given)))), fixed
+    resting = _checked(conditions, full_name, dimensions, {*given, *others})
+    return Space(tuple(_in_order(_conditioned(dimensions, resting, others, given)))), fixed
 
 
 def of_override(override: Override) -> Dimension:
@@ -320,7 +332,9 @@ def _range(value: RangeSweep, log: bool, typed: str) -> BaseDistribution:
     return IntDistribution(int(low), int(high), step=int(step), log=log)
 
 
-def _checked(conditions: Any) -> dict[str, dict[str, tuple[Any, ...]]]:
+def _checked(
+    conditions: Any, full_name: Callable[[str], str], searched: Collection[str], known: Collection[str]
+) -> dict[str, dict[str, tuple[Any, ...]]]:
     """Knob → knobs on which it rests, each with the values for which it exists. Raises ConfigError for what is none."""
     if conditions is None:
         return {}
@@ -328,20 +342,44 @@ def _checked(conditions: Any) -> dict[str, dict[str, tuple[Any, ...]]]:
         form = "{KNOB: {OTHER: [VALUES]}}, such as {dropout: {layers: [2, 3]}}"
         raise ConfigError(f"conditions is {conditions!r}; write {form}")
     out: dict[str, dict[str, tuple[Any, ...]]] = {}
-    for name, parents in conditions.items():
-        if not isinstance(parents, Mapping) or not parents or any(one in ([], {}) for one in parents.values()):
-            raise ConfigError(f"conditions.{name} is {parents!r}; write {{KNOB: [VALUES]}}, such as {{layers: [2, 3]}}")
-        out[str(name)] = {
-            str(parent): tuple(allowed) if isinstance(allowed, list | tuple) else (allowed,)
-            for parent, allowed in parents.items()
-        }
+    for names, allowed in _leaves(conditions):
+        name, parent = _pair(names, full_name, searched, known)
+        if not parent or allowed in ([], {}):
+            inner = allowed if not parent else {parent: allowed}
+            raise ConfigError(f"conditions.{name} is {inner!r}; write {{KNOB: [VALUES]}}, such as {{layers: [2, 3]}}")
+        out.setdefault(name, {})[parent] = tuple(allowed) if isinstance(allowed, list | tuple) else (allowed,)
     return out
+
+
+def _leaves(table: Mapping[Any, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The keys that lead to each value of a table of tables, and the value."""
+    for key, value in table.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, (*above, str(key)))
+        else:
+            yield (*above, str(key)), value
+
+
+def _pair(
+    names: Sequence[str], full_name: Callable[[str], str], searched: Collection[str], known: Collection[str]
+) -> tuple[str, str]:
+    """The knob that a condition is of, and the one on which it rests; the second empty where there is but one.
+
+    On the command line Hydra makes a table of tables of a knob with a dot, `conditions.optimizer.momentum={…}`.
+    """
+    first, rest, whole = names[0], ".".join(names[1:]), ".".join(names)
+    if len(names) == 2 and full_name(first) in searched:
+        return full_name(first), full_name(rest)
+    if full_name(whole) in known:
+        return full_name(whole), ""
+    name, parent = condition_names(whole, lambda one: full_name(one) in known) or (first, rest)
+    return full_name(name), full_name(parent)
 
 
 def _conditioned(
     dimensions: Mapping[str, Dimension],
     conditions: Mapping[str, Mapping[str, tuple[Any, ...]]],
-    fixed_value: Callable[[str], Any],
+    others: Mapping[str, Any],
     given: Collection[str],
 ) -> dict[str, Dimension]:
     """The dimensions with their conditions; those that can never exist are left out. `given` are all knobs that are
@@ -358,18 +396,21 @@ def _conditioned(
         held = []
         for parent, values in parents.items():
             if parent not in dimensions:
-                fixed = fixed_value(parent)
-                if fixed is None:
+                if parent not in others:
                     known = [other for other in dimensions if other != name]
                     raise ConfigError(f"conditions.{name} rests on {parent}, which is no knob{nearest(parent, known)}")
-                if fixed not in values:
+                if others[parent] not in values:
                     out.pop(name, None)
                 continue
             possible = dimensions[parent].listed()
-            if possible is not None and not set(map(repr, values)) & set(map(repr, possible)):
+            if possible is None:
                 raise ConfigError(
-                    f"conditions.{name} wants {parent} to be {listing(map(str, values))}, "
-                    f"but the search tries {listing(map(str, possible))}"
+                    f"conditions.{name} rests on {parent}, which is drawn from an interval; give {parent} single values"
+                )
+            if not any(value in possible for value in values):
+                tries = listing(map(str, possible)) if len(possible) <= MOST_NAMED else span(possible[0], possible[-1])
+                raise ConfigError(
+                    f"conditions.{name} wants {parent} to be {listing(map(str, values))}, but the search tries {tries}"
                 )
             held.append((parent, values))
         if name in out:

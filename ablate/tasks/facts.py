@@ -295,6 +295,8 @@ def task(
         by_name = [[m.name if isinstance(m, Metric) else m for m in some] for some in (metrics, final_metrics)]
         for metric_name in (*by_name[0], *by_name[1], main):
             METRICS[metric_name]  # says what there is, where it is not there
+        for metric_name in (*by_name[0], *by_name[1]):
+            METRICS.check_column(metric_name)
         made = TaskFacts(
             own, said, kind, metrics=tuple(by_name[0]), final_metrics=tuple(by_name[1]), main=main, **facts
         )

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ablate.config.errors import ConfigError, nearest, place
+from ablate.config.metrics import METRICS
 from ablate.tasks.task import Task
 
 
@@ -54,4 +55,6 @@ def numbers(
             out[name] = float(value)
         except (TypeError, ValueError, RuntimeError) as error:  # of a tensor with several numbers the last
             raise ConfigError(f"{said}: {name} is {value!r:.60}, which is no number") from error
+        if beyond := METRICS.known(name).out_of_bounds(out[name]):
+            raise ConfigError(f"{said}: {name} is {beyond}; scale it, or measure it by another name")
     return out

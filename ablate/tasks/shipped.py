@@ -149,7 +149,7 @@ for _metric in (
         "logarithm of our perplexity is the cross-entropy per word itself.",
     ),
 ):
-    METRICS.add(_metric)
+    METRICS.found[_metric.name] = _metric
 
 OF_SEQUENCES = Words(
     scored="of the answers",

@@ -241,6 +241,16 @@ def test_a_file_that_is_not_there(main: Any, mine: Path) -> None:
     assert len(done.err.splitlines()) == 1
 
 
+def test_a_folder_is_answered_with_what_to_give(main: Any, mine: Path) -> None:
+    (mine.parent / "cells.py").mkdir()
+    (mine.parent / "cells.py" / "own.py").write_text("")
+    for word in ("plugins=[cells.py]", "experiment=cells.py:train"):
+        done = main(word)
+        assert done.status == 2
+        assert "but cells.py is a folder; give a file of it, such as cells.py/own.py" in done.err
+        assert len(done.err.splitlines()) == 1
+
+
 def test_nothing_is_loaded_that_nobody_names(main: Any, mine: Path) -> None:
     (mine.parent / "ablate_plugins").mkdir()
     mine.rename(mine.parent / "ablate_plugins" / "mine.py")

@@ -375,12 +375,39 @@ def test_a_baseline_has_the_knobs_of_the_experiment(
     assert "-7 in loss" in said
 
 
+def test_percentages_by_the_name_of_a_share_are_a_line(ablated: Callable[..., tuple[int, str]], written: Any) -> None:
+    script = written("def train(lr=0.5, *, seed):\n    return {'accuracy': 90 + lr}\n")
+    status, said = ablated(script, "seeds=2")
+    assert status != 0
+    assert "accuracy is 90.5, which is not from 0 to 1; scale it, or measure it by another name" in said
+
+
+@pytest.mark.parametrize("name", ["wall_s", "n", "epochs"])
+def test_no_metric_has_the_name_of_another_column(
+    ablated: Callable[..., tuple[int, str]], written: Any, name: str
+) -> None:
+    script = written(f"def train(lr=0.5, *, seed):\n    return {{'loss': lr, {name!r}: 3.0}}\n")
+    status, said = ablated(script)
+    assert status == 2
+    assert f"train.py, line 1: a metric cannot be called {name!r}, since tables have a column {name}" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "conditions={size: {lr: [2.0]}}",
+        "hydra.sweeper.conditions.size={lr: [2.0, 7.0]}",
+        "hydra.sweeper.conditions.size.lr=[2.0]",
+        "hydra.sweeper.conditions.task.size={task.lr: 2.0}",
+    ],
+)
 def test_conditions_have_the_knobs_of_the_experiment(
-    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any
+    tmp_path: Path, ablated: Callable[..., tuple[int, str]], written: Any, condition: str
 ) -> None:
     script = written("def train(lr=0.5, size=1, *, seed):\n    return {'loss': lr + size}\n")
     space = ("lr=choice(1.0,2.0)", "size=choice(3,4)", "sampler=grid", "n_trials=9", "seeds=2")
-    status, said = ablated(script, *space, "conditions={size: {lr: [2.0]}}", command="search")
+    status, said = ablated(script, *space, condition, command="search")
     assert status == 0, said
     trials = pd.read_csv(tmp_path / "sweep" / "trials.csv")
     assert trials.groupby("task.lr")["task.size"].nunique().to_dict() == {1.0: 0, 2.0: 2}

@@ -116,6 +116,18 @@ def test_a_figure_of_ones_own_stands_where_it_says(m: Material) -> None:
     assert (where["by_value"], where["curves"]) == ("answer", "curves")
 
 
+def test_a_section_that_no_report_has_is_one_line(m: Material) -> None:
+    """But not one that this sweep does not have and another one has."""
+    for name, section in (("one", "curvs"), ("two", "search"), ("three", "figures")):
+        ablate.figure("Own.", name=name, section=section)(lambda settings: None)
+    assert {"one", "two", "three"} <= wanted(m).keys()
+    [line] = m.attempt.failed
+    assert line.startswith("the figure one has section='curvs', which no report has, and stands among the further")
+    assert line.endswith("did you mean curves?")
+    wanted(m)
+    assert len(m.attempt.failed) == 1
+
+
 def test_a_figure_without_parentheses_takes_its_caption_from_the_docstring(m: Material) -> None:
     @ablate.figure
     def own(settings: Any) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,9 @@ from ablate.searching.study import joined
 Truth = Callable[[dict[str, str]], float]
 
 
-def space_of(*overrides: str, conditions: Any = None, fixed_value: Any = lambda name: None) -> Space:
+def space_of(*overrides: str, conditions: Any = None, others: Mapping[str, Any] = MappingProxyType({})) -> Space:
     """The space that these overrides mean."""
-    return build(OverridesParser.create().parse_overrides(list(overrides)), conditions, fixed_value)[0]
+    return build(OverridesParser.create().parse_overrides(list(overrides)), conditions, others)[0]
 
 
 def knobs(overrides: Overrides) -> dict[str, str]:

@@ -98,7 +98,7 @@ def test_a_dimension_exists_only_under_its_conditions() -> None:
 def test_a_condition_on_what_is_fixed_holds_everywhere_or_nowhere() -> None:
     def layers(count: int) -> Space:
         return space_of(
-            "lr=0.1,0.2", "dropout=0.1,0.2", conditions={"dropout": {"layers": [2]}}, fixed_value=lambda name: count
+            "lr=0.1,0.2", "dropout=0.1,0.2", conditions={"dropout": {"layers": [2]}}, others={"layers": count}
         )
 
     assert [dimension.name for dimension in layers(2).dimensions] == ["lr", "dropout"]
@@ -156,6 +156,44 @@ def test_a_number_of_numpy_is_written_as_any_other(typed: str) -> None:
     [dimension] = space_of(typed).dimensions
     trial: Any = SimpleNamespace(suggest_float=lambda *_, **__: np.float64(0.5))
     assert dimension.written(dimension.suggest(trial)) == "x=0.5"
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        {"optimizer.momentum": {"optimizer": ["sgd"]}},
+        {"optimizer": {"momentum": {"optimizer": ["sgd"]}}},  # as Hydra reads it on the command line
+    ],
+)
+def test_a_condition_may_be_of_a_knob_with_a_dot(conditions: Any) -> None:
+    space = space_of("optimizer.momentum=0.1,0.2", "optimizer=sgd,adam", conditions=conditions)
+    assert {dimension.name: dimension.conditions for dimension in space.dimensions} == {
+        "optimizer": (),
+        "optimizer.momentum": (("optimizer", ("sgd",)),),
+    }
+
+
+def test_a_condition_may_rest_on_a_knob_that_is_null() -> None:
+    conditions = {"lr": {"clip": [None]}}
+    assert len(space_of("lr=1,2", "epochs=1,2", conditions=conditions, others={"clip": None}).dimensions) == 2
+    assert len(space_of("lr=1,2", "epochs=1,2", conditions=conditions, others={"clip": 1.0}).dimensions) == 1
+
+
+def test_corners_have_none_of_the_values_that_only_a_condition_has() -> None:
+    space = space_of("lr=0.1,0.2", "layers=1,2", conditions={"lr": {"layers": [3, 2]}})
+    assert {space.written(corner) for corner in space.corners()} == {
+        ("layers=1",),
+        ("layers=2", "lr=0.1"),
+        ("layers=2", "lr=0.2"),
+    }
+
+
+def test_whole_numbers_without_end_are_never_written_out() -> None:
+    space = space_of("x=int(interval(0,1e15))", "y=tag(log, int(interval(1,1e15)))")
+    assert space.grid() is None
+    assert 0 <= space.draw(np.random.default_rng(0))["x"] <= 1e15
+    with pytest.raises(ConfigError, match=r"would list .* configurations, more than 100,000"):
+        samplers.grid_space(space)
 
 
 def test_a_condition_may_rest_on_a_value_of_a_range() -> None:
@@ -218,6 +256,8 @@ def test_an_older_study_goes_on_with_the_values_that_one_would_type(
         (["lr=1,2"], {1: {"lr": [1]}}, "conditions.1 is of a knob that is not searched"),
         (["lr=1,2"], {"lr": {1: [1]}}, "conditions.lr rests on 1, which is no knob"),
         (["lr=1,2", "x=interval(0,1)"], {"lr": {"x": []}}, "conditions.lr is {'x': ..}; write"),
+        (["lr=1,2", "x=interval(0,1)"], {"lr": {"x": [0.5]}}, "lr rests on x, which is drawn from an interval; give x"),
+        (["lr=1,2", "x=range(0,99)"], {"lr": {"x": [100]}}, "wants x to be 100, but the search tries 0 to 98"),
         (["a=1,2", "b=1,2"], {"a": {"b": [1]}, "b": {"a": [1]}}, "a or b depend on each other in a circle"),
     ],
 )

@@ -1,7 +1,9 @@
 """Pairs of sentences: cleaning, files of one's own, numbers in words; the published ones where they are. CPU, 4 s."""
 
 import hashlib
+import io
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,30 @@ from ablate.data.vocabulary import Vocabulary
 
 def pairs_of(**knobs: object) -> Pairs:
     return load_pairs(DataConfig(**({"tokens": "word", "cleaning": "keep", "path": None} | knobs)))
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr(name, content)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (zipped("deu.txt", b"Go.\tGeh."), "has no file fra-eng/fra.txt; of pairs of your own give the text itself"),
+        (zipped("fra-eng/fra.txt", "Va\té".encode("latin-1")), "fra.txt in .* is not UTF-8 .byte 3.; .*data=pair_file"),
+        (b"Go.\tVa !", "cannot be read as a zip archive .*; of pairs of your own"),
+        (zipped("fra-eng/fra.txt", b""), "fra_eng has no pair of sentences"),
+    ],
+)
+def test_another_archive_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, said: str) -> None:
+    monkeypatch.setenv("ABLATE_DATA_DIR", str(tmp_path))
+    (tmp_path / "mine.zip").write_bytes(content)
+    own = {"file": "mine.zip", "sha256": hashlib.sha256(content).hexdigest(), "urls": []}
+    with pytest.raises(DataError, match=said):
+        pairs_of(name="fra_eng", **own)
 
 
 @pytest.mark.parametrize(
