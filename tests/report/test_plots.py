@@ -6,7 +6,7 @@ What a figure should show is worked out from the frames here; warnings are error
 import functools
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ from ablate.analysis.frames import runs_frame, swept_knobs
 from ablate.report import plots
 from ablate.report.plots import style
 from ablate.report.plots.lines import palette
+from ablate.report.plots.measures import SPEED, TRAINING, begin_at
 from ablate.report.plots.measures import TAIL as TAIL_PERPLEXITY
-from ablate.report.plots.measures import TRAINING, begin_at
 from ablate.report.plots.style import styled
 from tests.report.made import config, write_run
 
@@ -355,6 +355,53 @@ def test_an_interval_over_many_decades_keeps_its_lower_end() -> None:
     across, along = both.lines[2]
     assert [segment[:, 0].tolist() for segment in across.get_segments()] == [[0.5, 1.5]]
     assert [segment[:, 1].tolist() for segment in along.get_segments()] == [[1.4e66, 6e115]]
+
+
+ASTRAY = {"model": ["rnn", "gru"], "lr": [0.25, 0.5, 1.0, 2.0]}
+
+
+def goes_astray(setting: Mapping[str, Any]) -> float:
+    return 1e6 if setting["model"] == "rnn" and setting["lr"] == 2 else 2.0
+
+
+def test_networks_that_went_astray_leave_room_for_the_others() -> None:
+    runs = sweep(ASTRAY, perplexity=goes_astray)
+    figure = plots.by_value(runs, settings_of(runs), ["model", "lr"])
+    axes = panel(figure, TAIL)
+    assert axes.get_ylim()[1] < 5
+    [triangle] = points(axes, "^")
+    [rnn] = [bars for bars in axes.containers if bars.get_label() == "rnn"]
+    assert same_color(triangle.get_color(), rnn.lines[0].get_color())
+    assert points(panel(figure, "held-out perplexity"), "^") == []
+    most = f"{runs['tail_perplexity'].max() / 1e6:.2g}e6"
+    assert f"Beyond the axes, where triangles mark means: tail perplexity up to {most}." in " ".join(
+        "\n".join(said(figure)).split()
+    )
+    assert_legible(figure)
+
+
+def test_of_rows_they_are_marked_at_the_right_edge() -> None:
+    runs = sweep(
+        {"model": ["rnn", "gru", "lstm", "mgu"]}, perplexity=lambda setting: 1e6 if setting["model"] == "rnn" else 2.0
+    )
+    figure = plots.by_value(runs, settings_of(runs), ["model"])
+    axes = panel(figure, TAIL)
+    assert axes.get_xlim()[1] < 5
+    assert len(points(axes, ">")) == 1
+
+
+def test_of_curves_they_are_cut_off_without_a_mark() -> None:
+    runs = sweep(ASTRAY, perplexity=goes_astray)
+    figure = plots.curves(curves_of(runs, 40), runs, ["model", "lr"])
+    assert {axes.get_ylim()[1] < 100 for axes in figure.axes if "training" in axes.get_ylabel()} == {True}
+    assert "Beyond the axes: training perplexity up to" in " ".join("\n".join(said(figure)).split())
+
+
+def test_perplexities_that_are_far_apart_are_all_shown_where_that_leaves_room() -> None:
+    values = np.array([1.0, 2.0, 3.0, 1999.0, np.nan])
+    np.testing.assert_array_equal(TRAINING.near(values), values[:4])
+    np.testing.assert_array_equal(TRAINING.near(np.array([1.0, 2.0, 3.0, 3001.0])), [1, 2, 3])
+    np.testing.assert_array_equal(SPEED.near(np.array([1.0, 2.0, 3.0, 3001.0])), [1, 2, 3, 3001])
 
 
 def test_evenly_spaced_values_stand_on_a_linear_axis() -> None:

@@ -16,11 +16,14 @@ from ablate.report.plots.grid import Spot, grid, left_out_text, unnamed_text
 from ablate.report.plots.lines import Line, along_x, facets, handles_of, is_number, lines_of, values_of, x_knob
 from ablate.report.plots.measures import (
     SPEED,
+    TRIANGLES,
     Measure,
     begin_at,
+    beyond_text,
     cross,
     diverged_text,
     dots,
+    edge,
     finished,
     further_handles,
     has_published,
@@ -127,6 +130,7 @@ def _against(
     if shown.along:
         axis = factor_name([x, *shown.along])
     unguessed: list[str] = []
+    drawn: list[tuple[Measure, np.ndarray]] = []
     guessed, reach, without = False, 0.0, list[str]()
     runs = finished(runs)
     reported = set() if published is None else set(published["setting_id"])
@@ -150,6 +154,8 @@ def _against(
             spot.panel.axhline(shown.without_network[1], zorder=1, **GUESS)
             values, without = np.append(values, shown.without_network[1]), [shown.without_network[0]]
         spot.measure.axis(spot.panel, "y", values)
+        _beyond(spot, lines, offsets, places, x)
+        drawn.append((spot.measure, values))
         known = _guess(spot)
         guessed |= known
         if spot.measure.metric == "accuracy" and not known:
@@ -165,6 +171,7 @@ def _against(
         left_out_text([m.label for m in left_out]),
         unnamed_text(every),
         "" if any(line.named for line in every) else "Their intervals are not drawn.",
+        beyond_text(drawn, TRIANGLES),
     )
     with_published = any(has_published(published, measure) for measure in measures)
     return finish(
@@ -258,6 +265,15 @@ def _line(spot: Spot[Measure], line: Line, offset: float, places: Places, x: str
     )
     if line.named:
         begin_at(bars, "y", measure.lower_ends(own)[known])
+
+
+def _beyond(spot: Spot[Measure], lines: Sequence[Line], offsets: Sequence[float], places: Places, x: str) -> None:
+    """A triangle at the upper edge for each mean beyond it."""
+    _, last = spot.panel.get_ylim()
+    for offset, line in zip(offsets, lines, strict=True):
+        own = spot.settings[spot.settings["setting_id"].isin(line.settings)]
+        for where in places.at(own.loc[spot.measure.of(own) > last, x], offset):
+            edge(spot.panel, "y", where, line.look)
 
 
 def _crosses(spot: Spot[Measure], lines: Sequence[Line], places: Places, x: str) -> None:

@@ -15,6 +15,8 @@ from ablate.report.plots.grid import Spot, grid, left_out_text, unnamed_text
 from ablate.report.plots.lines import Line, facets, handles_of, lines_of
 from ablate.report.plots.measures import (
     TRAINING,
+    Measure,
+    beyond_text,
     cross,
     diverged_text,
     epoch_measures,
@@ -61,6 +63,7 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
         every = lines_of(settings, rest)
         points = min(MOST_POINTS, max(FEWEST_POINTS, ALL_POINTS // (len(settings) * len(metrics))))
         each = math.ceil(joined["epoch"].max() / points) if len(joined) else 1
+        drawn: list[tuple[Measure, np.ndarray]] = []
         summaries = {metric: _summary(joined, metric, each) for metric in metrics}
         for spot in spots:
             summary = summaries[spot.measure]
@@ -68,7 +71,10 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
             top = METRICS[spot.measure].top
             if top is None:
                 logs = METRICS[spot.measure].in_logs
-                measured_axis(spot.panel, "y", summary[["low", "high"]].to_numpy().ravel(), log=logs)
+                values = summary[["low", "high"]].to_numpy(float).ravel()
+                measure = named.get(spot.measure, TRAINING)
+                measured_axis(spot.panel, "y", measure.near(values), log=logs)
+                drawn.append((replace(measure, label=labels[spot.measure]), values))
             else:
                 bounded_axis(spot.panel, "y", top)
             for number, line in enumerate(every):
@@ -85,6 +91,7 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
             left_out_text([" ".join(labels[name].split()) for name in left_out]),
             unnamed_text(every),
             _ended_text(runs),
+            beyond_text(drawn),
             future_note(settings),
         )
         further = further_handles(False, bool((runs["status"] != "ok").any()), text="diverged")

@@ -1,7 +1,7 @@
 """What the panels of a figure show of settings and runs: which metric, its intervals, and their small print."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +14,17 @@ from matplotlib.lines import Line2D
 from ablate.analysis.tasks import facts_of
 from ablate.config.errors import counted
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
+from ablate.report.numbers import listed
 from ablate.report.plots.lines import Look
 from ablate.report.plots.ticks import bounded_axis, measured_axis, plain, thousands
 from ablate.report.wording import SPEED_IS, epoch_metrics, further_metrics, future_note, hidden, scored, training_metric
 
 RASTER = 1500
 """More dots than this are a bitmap also in SVG and PDF."""
+
+FAR, FARTHER = 100.0, 1000.0
+"""Where some values are more than FARTHER times their median, an axis ends at FAR times it: networks that went astray
+would leave no room to tell the others apart."""
 
 MOST_TEXTS = 3
 """More sources or differences than this are not listed in the small print."""
@@ -28,7 +33,8 @@ MOST_TEXTS = 3
 @dataclass(frozen=True)
 class Measure:
     """A metric as an axis: `floor` and `ceiling` are its smallest and largest possible values, `published` its column
-    in the published values. An axis with a ceiling shows all that is possible, or up to one of its `ends`."""
+    in the published values. An axis with a ceiling shows all that is possible, or up to one of its `ends`; one that is
+    `open` ends before values that are far from all others."""
 
     metric: str
     label: str
@@ -37,6 +43,7 @@ class Measure:
     published: str = ""
     ceiling: float = math.inf
     ends: tuple[float, ...] = ()
+    open: bool = False
 
     def of(self, frame: pd.DataFrame, ending: str = "") -> np.ndarray:
         """The metric (or its _low, _high) of each row of settings or runs; NaN where a column or number is missing."""
@@ -77,7 +84,46 @@ class Measure:
         if math.isfinite(self.ceiling):
             bounded_axis(axes, which, self.reach(values), self.text)
         else:
-            measured_axis(axes, which, values, self.text, most=most)
+            measured_axis(axes, which, self.near(values), self.text, most=most)
+
+    def near(self, values: np.ndarray) -> np.ndarray:
+        """Those of these numbers that an axis shows: all, unless some are FARTHER times the median."""
+        known = values[np.isfinite(values)]
+        middle = float(np.median(known)) if len(known) else 0.0
+        far = self.open and len(known) > 0 and float(known.max()) > FARTHER * middle > 0
+        return np.array(known[known <= FAR * middle]) if far else known
+
+
+TRIANGLES = ", where triangles mark means"
+
+
+def beyond_text(shown: Iterable[tuple[Measure, np.ndarray]], marks: str = "") -> str:
+    """What the small print says of values that the axes of these measures do not show; empty where they show all.
+
+    `marks`: what stands there for them.
+    """
+    most: dict[str, float] = {}
+    for measure, values in shown:
+        known = values[np.isfinite(values)]
+        if len(measure.near(values)) < len(known):
+            name = " ".join(measure.label.split())
+            most[name] = max(most.get(name, 0.0), float(known.max()))
+    if not most:
+        return ""
+    text = listed([f"{name} up to {_short(value)}" for name, value in most.items()])
+    return f"Beyond the axes{marks}: {text}."
+
+
+def _short(value: float) -> str:
+    """`1200`, `1.3e10`."""
+    return f"{value:.2g}".replace("e+0", "e").replace("e+", "e") if value >= 1e5 else f"{value:.0f}"
+
+
+def edge(axes: Axes, which: str, place: float, look: Look) -> None:
+    """The mark of a mean beyond the end of an axis (`which`: x or y), at its place on the other one."""
+    beside, marker = (axes.get_yaxis_transform(), ">") if which == "x" else (axes.get_xaxis_transform(), "^")
+    at = ([1.0], [place]) if which == "x" else ([place], [1.0])
+    axes.plot(*at, marker=marker, color=look.colour, transform=beside, clip_on=False, markersize=5, linestyle="")
 
 
 def interval_reach(
@@ -112,12 +158,12 @@ def begin_at(bars: ErrorbarContainer, which: str, low: np.ndarray) -> None:
     lines.set_segments([segment for segment, _ in drawn])
 
 
-TRAINING = Measure("perplexity", "training perplexity", published="published_perplexity")
+TRAINING = Measure("perplexity", "training perplexity", published="published_perplexity", open=True)
 LAST_EPOCH = replace(TRAINING, label="training perplexity\n(last epoch)")
 """Training perplexity where an axis does not run over the epochs."""
-TAIL = Measure(DEFAULT_METRIC, "tail perplexity")
+TAIL = Measure(DEFAULT_METRIC, "tail perplexity", open=True)
 BY_TRAINING = {one.metric: one for one in (LAST_EPOCH, TAIL)}
-HELD_OUT = Measure("val_perplexity", "held-out perplexity")
+HELD_OUT = Measure("val_perplexity", "held-out perplexity", open=True)
 SPEED = Measure("tokens_per_s", "training tokens per second", thousands, 0.0, "published_tokens_per_s")
 
 

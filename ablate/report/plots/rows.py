@@ -14,11 +14,14 @@ from ablate.report.plots.grid import left_out_text
 from ablate.report.plots.lines import Line, Look, cleaned, lines_of, model_looks, named, values_of
 from ablate.report.plots.measures import (
     SPEED,
+    TRIANGLES,
     Measure,
     begin_at,
+    beyond_text,
     cross,
     diverged_text,
     dots,
+    edge,
     finished,
     further_handles,
     has_published,
@@ -70,7 +73,11 @@ def by_name(
     figure, axes = panels(1, len(measures), max(height, 1.25), WIDTH if len(measures) < 3 else WIDE, sharey=True)
     runs = finished(runs)
     perplexities = [measure for measure in measures if measure is not SPEED]
+    drawn: list[tuple[Measure, np.ndarray]] = []
     for panel, measure in zip(axes, measures, strict=True):
+        values = measure.shown(settings, runs, published)
+        measure.axis(panel, "x", values, most=8 - len(measures))
+        drawn.append((measure, values))
         for number, line in enumerate(lines):
             shift = (number - (beside - 1) / 2) * 0.7 / beside
             for setting, look in zip(line.settings, _setting_looks(line, settings, swept), strict=True):
@@ -95,6 +102,8 @@ def by_name(
                         capsize=2,
                     )
                     begin_at(bars, "x", measure.lower_ends(own))
+                    if measure.of(own)[0] > panel.get_xlim()[1]:
+                        edge(panel, "x", row, look)
                 diverged = int(own["diverged"].iloc[0])
                 if diverged and measure in perplexities:
                     cross(panel, 1.03, row, look, panel.get_yaxis_transform())
@@ -107,7 +116,6 @@ def by_name(
                             size=SMALL,
                             va="center",
                         )
-        measure.axis(panel, "x", measure.shown(settings, runs, published), most=8 - len(measures))
         panel.set_xlabel(measure.label)
         panel.grid(axis="both")
     axes[0].set_yticks(range(len(names)), names)
@@ -117,7 +125,12 @@ def by_name(
     handles: list[Any] = [line.handle(linestyle="") for line in lines] if beside > 1 else []
     shown = any(has_published(published, measure) for measure in measures)
     handles += further_handles(shown, bool(settings["diverged"].sum()), joined=False)
-    return finish(figure, title, small_print(settings, measures, published, level) + note, handles)
+    return finish(
+        figure,
+        title,
+        f"{small_print(settings, measures, published, level)}{note} {beyond_text(drawn, TRIANGLES)}".rstrip(),
+        handles,
+    )
 
 
 def _rows(settings: pd.DataFrame, swept: Sequence[str]) -> tuple[list[str], list[Line], dict[str, int]]:
