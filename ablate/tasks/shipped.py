@@ -149,7 +149,7 @@ for _metric in (
         "logarithm of our perplexity is the cross-entropy per word itself.",
     ),
 ):
-    METRICS.found[_metric.name] = _metric
+    METRICS.found[_metric.name] = _metric  # `add` asks for the columns of all that is shipped, which are not known yet
 
 OF_SEQUENCES = Words(
     scored="of the answers",
