@@ -210,8 +210,8 @@ class Frames:
 
     def tuned(self, knob: str, metric: str, settings: pd.DataFrame) -> tuple["Frames", list[str]]:
         """Each setting at its best value of a knob, chosen on the first half of the seeds, judged on the other; and
-        what a reader must know: which settings could not be tuned, and where the first value stands for all, since
-        every run that should choose diverged.
+        what a reader must know: which seeds and data did what, which settings could not be tuned, and where the first
+        value stands for all, since every run that should choose diverged.
 
         Raises NotTestable where the knob was not swept.
         """
@@ -222,7 +222,10 @@ class Frames:
             raise NotTestable(str(error)) from error
         fresh = judges(runs, knob) & runs["setting_id"].isin(chosen["setting_id"])
         frames = replace(self, runs=runs[fresh].assign(**{knob: None}), halved=True)
-        return frames, [*_untuned(runs, knob, chosen), *_without_best(knob, chosen[~chosen["any_best"]])]
+        common = " that all settings have" if runs.groupby("seed").size().nunique() > 1 else ""
+        text = ", and by the test data" if METRICS.known(metric).of_test else ""
+        by = f"{knob} chosen on half of the seeds{common}, judged on the others{text}"
+        return frames, [by, *_untuned(runs, knob, chosen), *_without_best(knob, chosen[~chosen["any_best"]])]
 
 
 def _untuned(runs: pd.DataFrame, knob: str, chosen: pd.DataFrame) -> Iterator[str]:

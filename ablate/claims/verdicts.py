@@ -19,7 +19,6 @@ from ablate.claims.reading import Claim
 from ablate.claims.settings import Group, NotTestable, grouped, matching
 from ablate.claims.statements import Statement, every, most
 from ablate.config.errors import counted
-from ablate.config.metrics import METRICS
 from ablate.stats import Needed, of_a_page
 
 VERDICTS = ("confirmed", "refuted", "undecided", "not testable")
@@ -140,10 +139,6 @@ def groups_to_test(
         metric = reporting(frames.of(settings), metric)
         frames, tuning = frames.tuned(claim.tuned, metric, settings)
         settings = frames.settings
-        text = ", and by the test data" if METRICS.known(metric).of_test else ""
-        uneven = looked_at[looked_at["setting_id"].isin(candidates["setting_id"])].groupby("seed").size().nunique() > 1
-        common = " that all settings have" if uneven else ""
-        notes.append(f"{claim.tuned} chosen on half of the seeds{common}, judged on the others{text}")
         notes += tuning
     data = frames.samples(predicate.reads or metric, settings, level)
     measured = settings[settings["setting_id"].isin(data.values)]

@@ -1,6 +1,5 @@
 """`ablate status [results/NAME …]`: what each sweep's folder holds, what failed, and whether it is in use."""
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,8 +68,8 @@ def of_sweep(folder: Path) -> dict[str, Any]:
     """What a folder holds."""
     from ablate.records import results
     from ablate.records.failures import failures
-    from ablate.records.manifest import load_manifest
-    from ablate.records.places import begun, manifest_path
+    from ablate.records.manifest import damaged_manifest, load_manifest
+    from ablate.records.places import begun
     from ablate.records.planned import missing
     from ablate.records.reading import RecordError
 
@@ -80,9 +79,9 @@ def of_sweep(folder: Path) -> dict[str, Any]:
     failed = [{"setting": one.setting_id, "name": one.name, "error": one.error} for one in failures(folder, records)]
     try:
         commands = load_manifest(folder)["commands"]
-    except RecordError as error:
+    except RecordError:
         commands = []
-        damaged += [error] if os.path.lexists(manifest_path(folder)) else []
+    damaged += [error] if (error := damaged_manifest(folder)) else []
     return {
         "folder": str(folder),
         "commands": commands,

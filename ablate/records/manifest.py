@@ -1,5 +1,6 @@
 """The manifest of a sweep, read: its commands, its question, the files of a person's own that it was trained with."""
 
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -50,6 +51,15 @@ def load_manifest(sweep: Path) -> dict[str, Any]:
         if sum(max(0, last - first + 1) for first, last in ranges_of(seeds)) > MOST_SEEDS:
             raise RecordError(f"{path}: {seeds!r:.100} are no seeds")
     return NO_QUESTION | manifest
+
+
+def damaged_manifest(sweep: Path) -> RecordError | None:
+    """What is wrong with the manifest of a folder that has one."""
+    try:
+        load_manifest(sweep)
+    except RecordError as error:
+        return error if os.path.lexists(manifest_path(sweep)) else None
+    return None
 
 
 def ranges_of(seeds: str) -> Iterator[tuple[int, int]]:

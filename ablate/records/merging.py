@@ -1,6 +1,5 @@
 """One sweep that several machines have trained, each in a folder of its own, in one folder: by content, not by name."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from ablate.records.files import (
     write_json,
     write_text,
 )
-from ablate.records.manifest import load_manifest
+from ablate.records.manifest import damaged_manifest, load_manifest
 from ablate.records.places import (
     OF_SEARCHES,
     curve_path,
@@ -83,7 +82,7 @@ def merge(folders: Sequence[Path], into: Path) -> Merged:
     add_exclusions(into, excluded)  # before the runs: nobody sees one that is excluded as one that counts
     if manifest:
         write_json(manifest_path(into), manifest)
-    done = Merged(left=[line for folder in folders for line in (*_damaged_manifest(folder), *_search(folder))])
+    done = Merged(left=[line for folder in folders for line in _left_behind(folder)])
     there = dict.fromkeys(_records(into, done), into)
     for folder in folders:
         for run_id, record in _records(folder, done).items():
@@ -219,13 +218,10 @@ def _manifest(folders: Sequence[Path]) -> dict[str, Any]:
     return found | ({"design": as_manifest(designs)} if found and designs else {})
 
 
-def _damaged_manifest(folder: Path) -> list[str]:
-    """A line, where a folder has a manifest that cannot be read."""
-    try:
-        load_manifest(folder)
-    except RecordError as error:
-        return [str(error)] if os.path.lexists(manifest_path(folder)) else []
-    return []
+def _left_behind(folder: Path) -> list[str]:
+    """A line on what of a folder is no run and does not come along."""
+    damaged = damaged_manifest(folder)
+    return [*[str(damaged)] * (damaged is not None), *_search(folder)]
 
 
 def _search(folder: Path) -> list[str]:

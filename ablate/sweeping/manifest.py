@@ -1,6 +1,5 @@
 """A sweep's manifest, and the question that its folder belongs to."""
 
-import os
 import shlex
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +21,7 @@ from ablate.config.resolved import Resolved
 from ablate.config.schema import to_dict
 from ablate.records import design, results
 from ablate.records.files import entries, remove, to_json, write_json
-from ablate.records.manifest import NO_QUESTION, load_manifest
+from ablate.records.manifest import NO_QUESTION, damaged_manifest, load_manifest
 from ablate.records.places import failure_path, failures_dir, manifest_path
 from ablate.records.planned import with_planned
 from ablate.records.reading import RecordError, read_json
@@ -75,10 +74,10 @@ def check_same_question(plan: Plan, command: str, preset: str | None, given: Col
     said: list[str] = []
     try:
         manifest = load_manifest(plan.folder)
-    except RecordError as error:
+    except RecordError:
         manifest = {"commands": [], "preset": preset}
-        if os.path.lexists(manifest_path(plan.folder)):
-            said.append(f"{error}; it is written anew, without what was asked for and declared before")
+    if error := damaged_manifest(plan.folder):
+        said.append(f"{error}; it is written anew, without what was asked for and declared before")
     if command in manifest["commands"]:
         return []
     before = manifest.get("knobs") or _values_on_disk(plan.folder)

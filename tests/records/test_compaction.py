@@ -374,23 +374,25 @@ def test_what_was_edited_by_hand(tmp_path: Path) -> None:
     assert "record" in str(problem)
 
 
+def beside_what_was_moved_away(sweep: Path) -> dict[str, Any]:
+    """One run in a folder whose runs.parquet is `away`; what that held."""
+    made(sweep)
+    compact(sweep)
+    before = content(sweep)
+    (sweep / "runs.parquet").rename(sweep / "away")
+    write_run(sweep, config(num_hiddens=128), 0, 4.0)
+    return before
+
+
 def test_the_curves_of_a_file_that_was_moved_away_wait_for_it(tmp_path: Path) -> None:
-    made(tmp_path)
-    compact(tmp_path)
-    before = content(tmp_path)
-    (tmp_path / "runs.parquet").rename(tmp_path / "away")
-    write_run(tmp_path, config(num_hiddens=128), 0, 4.0)
+    before = beside_what_was_moved_away(tmp_path)
     compact(tmp_path)
     (tmp_path / "away").rename(tmp_path / "runs.parquet")
     assert content(tmp_path) == before
 
 
 def test_undone_they_still_wait_for_it(tmp_path: Path) -> None:
-    made(tmp_path)
-    compact(tmp_path)
-    before = content(tmp_path)
-    (tmp_path / "runs.parquet").rename(tmp_path / "away")
-    write_run(tmp_path, config(num_hiddens=128), 0, 4.0)
+    before = beside_what_was_moved_away(tmp_path)
     assert unpack(tmp_path) == 0
     (tmp_path / "away").rename(tmp_path / "runs.parquet")
     after = content(tmp_path)
