@@ -11,7 +11,7 @@ from ablate.analysis.curves import StoredCurves, fitted_since_best, late_change
 from ablate.analysis.frames import Factor, factors, named, setting_name, swept_knobs, value_text
 from ablate.analysis.tasks import each_task, facts_of, made_anew, many_questions, of_networks
 from ablate.config.errors import counted
-from ablate.config.metrics import DEFAULT_METRIC
+from ablate.config.metrics import DEFAULT_METRIC, METRICS
 from ablate.config.registry import TASKS
 from ablate.stats import least_runs, outlying
 
@@ -53,7 +53,7 @@ def confounders(
 ) -> list[Warning_]:
     """Every warning that applies, from `runs_frame`, `aggregate` and `curves_frame`, the graver ones first.
 
-    Kinds: confounded, diverged, sees the future, few seeds, updates, tokens, parameters, held-out text, training text
+    Kinds: confounded, diverged, missing values, sees the future, few seeds, updates, tokens, parameters, held-out text, training text
     only, not converged, bimodal, outlying, overfitted, mixed, no logarithm.
     """
     swept = swept_knobs(runs)
@@ -64,6 +64,7 @@ def confounders(
     found = [
         *_confounded(settings, factors(runs)),
         *_diverged(runs, settings, name),
+        *_missing_values(runs, settings, name),
         *_sees_future(settings, name),
         *_few_seeds(settings, level),
         *_unequal(runs, settings, name),
@@ -110,6 +111,26 @@ def _diverged(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
         f"{named(worst)} "
         f"({worst['diverged']} of {of}): they are in no mean, and compared with other runs they count as worse.",
     )
+
+
+def _missing_values(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> Found:
+    """Metrics that only some runs of a setting have, the others being not finite, or never having got so far."""
+    finished = runs[runs["status"] == "ok"]
+    lacking = []
+    for metric in METRICS:
+        if metric.name in finished:
+            missing = finished[metric.name].isna().groupby(finished["setting_id"]).sum()
+            missing = settings["setting_id"].map(missing).fillna(0).astype(int)
+            partly = settings[(missing > 0) & (missing < settings["n"])]
+            if len(partly):
+                most = _largest(partly, missing[partly.index])
+                lacking.append(f"{metric.title} ({missing[most.name]} of {most['n']} with {named(most)})")
+    if lacking:
+        yield (
+            "missing values",
+            f"Runs that finished have no {', no '.join(lacking)}: the mean and the interval are of the others alone, "
+            "and if these are the better runs, too good.",
+        )
 
 
 def _sees_future(settings: pd.DataFrame, named: Name) -> Found:

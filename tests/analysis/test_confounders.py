@@ -55,6 +55,15 @@ def test_diverged(setting: Setting, together: Setting) -> None:
     assert re.search(r"\b5 of 20 .*\b2 of 3 .*clip=null \(4 of 7\)", found["diverged"])
 
 
+def test_a_metric_that_some_runs_lack(setting: Setting, together: Setting) -> None:
+    """One that no run of a setting has was not measured there."""
+    some = setting(STEADY, lr=1.0).assign(accuracy=[0.5, 0.6, math.nan, 0.7, math.nan, 0.6])
+    runs = together(setting(STEADY, lr=0.5).assign(accuracy=math.nan), some)
+    found = warnings(runs)
+    assert set(found) == {"missing values"}
+    assert found["missing values"].startswith("Runs that finished have no accuracy (2 of 6 with lr=1):")
+
+
 def test_where_every_run_diverged(setting: Setting, together: Setting) -> None:
     """Also where run ids are of the type that pandas has for texts."""
     runs = together(setting([None, None], lr=0.5), setting([None, None], lr=1.0)).astype({"run_id": "str"})
