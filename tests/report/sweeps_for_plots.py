@@ -183,3 +183,10 @@ SHAPES: dict[str, pd.DataFrame] = {
     "many_rows": sweep({"corpus": tuple(f"book{i}" for i in range(60))}, seeds=2),
 }
 """Name → runs."""
+
+
+ASTRAY = {"model": ["rnn", "gru"], "lr": [0.25, 0.5, 1.0, 2.0]}
+
+
+def goes_astray(setting: Mapping[str, Any]) -> float:
+    return 1e6 if setting["model"] == "rnn" and setting["lr"] == 2 else 2.0

@@ -1,114 +1,42 @@
-"""Figures of made-up sweeps: what they show, that nothing overlaps, what their files are. CPU, 15 s.
+"""Figures by value of made-up sweeps: what they show, and that nothing overlaps. CPU, 12 s.
 
 What a figure should show is worked out from the frames here; warnings are errors, so that none of matplotlib's escape.
 """
 
-import functools
-import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import same_color, to_hex, to_rgba
+from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure
-from matplotlib.image import imread
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
-from sweeps_for_plots import GATES, SHAPES, SIZES, curves_of, published_of, settings_of, sweep
+from read_figures import (
+    LAST_EPOCH,
+    TAIL,
+    assert_legible,
+    crosses,
+    drawn,
+    legend,
+    look,
+    panel,
+    points,
+    said,
+    tick_labels,
+)
+from sweeps_for_plots import ASTRAY, GATES, SHAPES, SIZES, curves_of, goes_astray, published_of, settings_of, sweep
 
 from ablate.analysis.aggregate import aggregate
 from ablate.analysis.frames import runs_frame, swept_knobs
 from ablate.report import plots
 from ablate.report.plots import style
-from ablate.report.plots.lines import palette
 from ablate.report.plots.measures import SPEED, TRAINING, begin_at
 from ablate.report.plots.measures import TAIL as TAIL_PERPLEXITY
 from ablate.report.plots.style import styled
 from tests.report.made import config, write_run
-
-TIMED = {"models_by_sizes", "gates", "all_diverged"}
-PUBLISHED = {"models_by_sizes", "gates", "layers"}
-
-
-@functools.cache
-def drawn(name: str, title: str = "Does a wider network still gain?") -> Figure:
-    """The by_value figure of a shape."""
-    runs = SHAPES[name]
-    settings = settings_of(runs, name in TIMED)
-    return plots.by_value(
-        runs, settings, swept_knobs(runs), published_of(settings) if name in PUBLISHED else None, title
-    )
-
-
-TAIL = "tail perplexity"
-LAST_EPOCH = "training perplexity\n(last epoch)"
-
-
-def panel(figure: Figure, label: str) -> Axes:
-    """The panel whose x or y axis has this label."""
-    (found,) = [axes for axes in figure.axes if label in (axes.get_xlabel(), axes.get_ylabel())]
-    return found
-
-
-def said(figure: Figure) -> list[str]:
-    """Every visible text."""
-    return [text.get_text() for text in texts(figure)]
-
-
-def texts(figure: Figure) -> Iterator[Text]:
-    for text in figure.findobj(Text):
-        if isinstance(text, Text) and text.get_visible() and text.get_text().strip():
-            yield text
-
-
-def legend(figure: Figure) -> list[str]:
-    return [text.get_text() for box in figure.legends for text in box.get_texts()]
-
-
-def tick_labels(axes: Axes, which: str) -> list[str]:
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    return [label.get_text() for label in axis.get_ticklabels()]
-
-
-def points(axes: Axes, marker: str, hollow: bool = False) -> list[Line2D]:
-    """The lines with a marker, filled or hollow."""
-    found = [line for line in axes.lines if line.get_marker() == marker]
-    return [line for line in found if same_color(line.get_markerfacecolor(), "white") == hollow]
-
-
-def look(line: Line2D) -> tuple[str, str]:
-    return str(line.get_marker()), to_hex(line.get_color())
-
-
-def crosses(axes: Axes) -> list[Line2D]:
-    return [line for line in axes.lines if line.get_marker() == "x"]
-
-
-def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
-    """Every visible text with its box in pixels, a pixel smaller on each side."""
-    with styled(*said(figure)):
-        figure.draw_without_rendering()
-        return [(text.get_text(), text.get_window_extent().padded(-1)) for text in texts(figure)]
-
-
-def assert_legible(figure: Figure) -> None:
-    """No text overlaps another or leaves the figure, none is smaller than 7 points, no tick is a power of ten."""
-    found = boxes(figure)
-    outside = [text for text, box in found if not (figure.bbox.containsx(box.x0) and figure.bbox.containsx(box.x1))]
-    outside += [text for text, box in found if not (figure.bbox.containsy(box.y0) and figure.bbox.containsy(box.y1))]
-    assert not outside
-    overlapping = [(a, b) for (a, one), (b, other) in itertools.combinations(found, 2) if one.overlaps(other)]
-    assert not overlapping
-    assert min(text.get_fontsize() for text in texts(figure)) >= 7
-    assert not [text for text in said(figure) if "10^" in text or "e+0" in text]
-    assert figure.get_size_inches()[0] <= 7.2
 
 
 @pytest.mark.full
@@ -132,13 +60,6 @@ def assert_legible(figure: Figure) -> None:
 )
 def test_by_value_is_legible_for_every_shape_of_sweep(name: str) -> None:
     assert_legible(drawn(name))
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("name", ["gates", "models_diverged", "all_diverged", "one_seed"])
-def test_curves_are_legible_for_every_shape_of_sweep(name: str) -> None:
-    runs = SHAPES[name]
-    assert_legible(plots.curves(curves_of(runs, epochs=60), runs, swept_knobs(runs), "Curves"))
 
 
 @pytest.mark.full
@@ -196,7 +117,6 @@ def test_intervals_are_those_of_the_settings() -> None:
 def test_no_interval_reaches_below_a_perplexity_of_1() -> None:
     runs = sweep({"num_hiddens": (32, 64)}, seeds=2).assign(tail_perplexity=[1.0, 3.0, 1.0, 4.0])
     settings = settings_of(runs)
-    assert settings["tail_perplexity_low"].max() < 1
     figure = plots.by_value(runs, settings, ["num_hiddens"])
     (bars,) = panel(figure, TAIL).collections[1:]
     assert min(segment[:, 1].min() for segment in bars.get_segments()) == 1
@@ -357,13 +277,6 @@ def test_an_interval_over_many_decades_keeps_its_lower_end() -> None:
     assert [segment[:, 1].tolist() for segment in along.get_segments()] == [[1.4e66, 6e115]]
 
 
-ASTRAY = {"model": ["rnn", "gru"], "lr": [0.25, 0.5, 1.0, 2.0]}
-
-
-def goes_astray(setting: Mapping[str, Any]) -> float:
-    return 1e6 if setting["model"] == "rnn" and setting["lr"] == 2 else 2.0
-
-
 def test_networks_that_went_astray_leave_room_for_the_others() -> None:
     runs = sweep(ASTRAY, perplexity=goes_astray)
     figure = plots.by_value(runs, settings_of(runs), ["model", "lr"])
@@ -390,13 +303,6 @@ def test_of_rows_they_are_marked_at_the_right_edge() -> None:
     assert len(points(axes, ">")) == 1
 
 
-def test_of_curves_they_are_cut_off_without_a_mark() -> None:
-    runs = sweep(ASTRAY, perplexity=goes_astray)
-    figure = plots.curves(curves_of(runs, 40), runs, ["model", "lr"])
-    assert {axes.get_ylim()[1] < 100 for axes in figure.axes if "training" in axes.get_ylabel()} == {True}
-    assert "Beyond the axes: training perplexity up to" in " ".join("\n".join(said(figure)).split())
-
-
 def test_perplexities_that_are_far_apart_are_all_shown_where_that_leaves_room() -> None:
     values = np.array([1.0, 2.0, 3.0, 1999.0, np.nan])
     np.testing.assert_array_equal(TRAINING.near(values), values[:4])
@@ -408,166 +314,6 @@ def test_evenly_spaced_values_stand_on_a_linear_axis() -> None:
     assert panel(drawn("layers"), LAST_EPOCH).get_xscale() == "linear"
     assert panel(drawn("layers"), LAST_EPOCH).get_yscale() == "log"
     assert panel(drawn("lr"), TAIL).get_xscale() == "log"
-
-
-def test_curves_are_geometric_means_with_the_spread_of_the_seeds() -> None:
-    runs = SHAPES["one_setting"]
-    curves = curves_of(runs, epochs=30)
-    figure = plots.curves(curves, runs, [])
-    training = panel(figure, "training perplexity")
-    assert training.get_yscale() == "log"
-    by_epoch = curves.groupby("epoch")["perplexity"]
-    (line,) = [line for line in training.lines if len(line.get_xdata()) == 30]
-    np.testing.assert_allclose(line.get_ydata(), np.exp(np.log(curves["perplexity"]).groupby(curves["epoch"]).mean()))
-    (band,) = training.collections
-    corners = band.get_paths()[0].vertices[:, 1]
-    assert corners.max() == pytest.approx(by_epoch.max().max())
-    assert corners.min() == pytest.approx(by_epoch.min().min())
-    assert "from the lowest to the highest" in " ".join(said(figure))
-
-
-def test_curves_without_held_out_text_have_one_panel() -> None:
-    runs = SHAPES["one_setting"]
-    figure = plots.curves(curves_of(runs, 10).assign(val_perplexity=np.nan), runs, [])
-    assert [axes.get_ylabel() for axes in figure.axes] == ["training perplexity"]
-
-
-def test_long_curves_are_drawn_in_bins() -> None:
-    runs = SHAPES["one_seed"]
-    figure = plots.curves(curves_of(runs, epochs=2500), runs, swept_knobs(runs))
-    assert max(len(line.get_xdata()) for axes in figure.axes for line in axes.lines) == 500
-    assert "Each point stands for 5 epochs." in " ".join(said(figure))
-
-
-def test_curves_say_that_a_rule_ended_some_of_the_runs() -> None:
-    runs = SHAPES["one_setting"]
-    assert "rule" not in " ".join(said(plots.curves(curves_of(runs, 5), runs, [])))
-    ended = runs.assign(ended_by=["until", *[None] * (len(runs) - 1)])
-    assert f"A rule ended 1 of {len(runs)} runs" in " ".join(said(plots.curves(curves_of(runs, 5), ended, [])))
-
-
-@pytest.mark.full
-def test_diverged_curves_end_in_a_cross_at_their_epoch() -> None:
-    runs = SHAPES["all_diverged"]
-    figure = plots.curves(curves_of(runs, epochs=60), runs, ["lr"])
-    training = panel(figure, "training perplexity")
-    assert [line.get_xdata()[0] for line in crosses(training)] == [40, 40, 40]
-    assert "lr=2 (5 of 5 diverged)" in legend(figure)
-    assert "lr=0.5" in legend(figure)
-
-
-def test_no_curves_at_all() -> None:
-    runs = SHAPES["one_setting"]
-    empty = pd.DataFrame(columns=["run_id", "epoch", "perplexity", "val_perplexity"])
-    assert_legible(plots.curves(empty, runs, []))
-
-
-@pytest.mark.full
-def test_files(tmp_path: Path) -> None:
-    figure = drawn.__wrapped__("one_seed", title="costs $5 or 5 $")
-    paths = plots.save(figure, tmp_path / "new", "by_value")
-    assert [path.name for path in paths] == ["by_value.png", "by_value.svg", "by_value.pdf"]
-    png, svg, pdf = (path.read_bytes() for path in paths)
-    pixels = imread(paths[0])
-    assert pixels[0, 0].tolist() == [1, 1, 1, 1]  # white, not transparent
-    assert pixels.shape[1] >= 160 * 6.3
-    assert pixels.std() > 0.01
-    assert b"<svg" in svg
-    assert b"<text" not in svg  # paths: it looks alike without our fonts
-    assert b"/FontFile2" in pdf
-    assert b"/Type3" not in pdf
-    again = plots.save(drawn.__wrapped__("one_seed", title="costs $5 or 5 $"), tmp_path, "again")
-    assert [path.read_bytes() for path in again] == [png, svg, pdf]
-    assert not figure.axes
-
-
-@pytest.mark.full
-def test_the_last_digits_of_a_layout_are_in_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They differ from drawing to drawing; by 1e-15 of the figure here, up in one and down in another."""
-    files = []
-    for number, shift in enumerate((0.0, 1e-15, -1e-15)):
-        figure, panels = style.panels(1, 2)
-        for panel in panels:
-            panel.plot([1, 2], [2, 3], "o-")
-        style.finish(figure, "A title")
-        engine = figure.get_layout_engine()
-        assert engine is not None
-        execute = engine.execute
-
-        def laid_out(figure: Figure, execute: Callable[[Figure], Any] = execute, shift: float = shift) -> None:
-            execute(figure)
-            for panel in figure.axes:
-                panel.set_position([part + shift for part in panel.get_position().bounds])
-
-        monkeypatch.setattr(engine, "execute", laid_out)
-        files.append([path.read_bytes() for path in plots.save(figure, tmp_path / str(number), "any")])
-    assert files[0] == files[1] == files[2]
-
-
-@pytest.mark.full
-@pytest.mark.parametrize(
-    "title",
-    [
-        *(
-            "नमस्ते",
-            "مرحبا بالعالم",
-            "rocket 🚀",
-            "👩‍👩‍👧 ‮ format",
-            "private \ue000 use",
-            "line\nbreak",
-            "\x00\x07",
-            "$x^2$ {",
-        ),
-        *("<script>&amp;", "back\\slash % _ #", "한국어", "e\u0301", "w" * 300),
-    ],
-    ids=ascii,
-)
-def test_a_title_in_any_letters_is_drawn_without_a_warning(title: str, tmp_path: Path) -> None:
-    figure = drawn.__wrapped__("one_seed", title=title)
-    assert all(path.stat().st_size for path in plots.save(figure, tmp_path, "any"))
-
-
-@pytest.mark.parametrize("title", ["नमस्ते", "rocket 🚀", "private \ue000 use"], ids=ascii)
-def test_letters_that_no_font_has_are_named(title: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for further in ("_cjk_fonts", "_installed"):
-        monkeypatch.setattr(f"ablate.report.plots.fonts.{further}", tuple)
-    message = plots.missing_glyphs("plain", title)
-    assert all(character in message for character in title if ord(character) > 0x2FF)
-    assert plots.missing_glyphs("plain é σ ×") == ""
-
-
-@pytest.mark.full
-def test_chinese_without_a_font_is_named_once_and_warns_nowhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ablate.report.plots.fonts._cjk_fonts", tuple)
-    monkeypatch.setattr("ablate.report.plots.fonts._installed", tuple)
-    assert plots.missing_glyphs("Überlänge × 5 – σ") == ""
-    message = plots.missing_glyphs("循环神经网络: RNN")
-    assert all(character in message for character in "循环神经网络")
-    assert "RNN" not in message
-    assert "\n" not in message
-    figure = drawn.__wrapped__("chinese", title="循环神经网络")
-    assert all(path.stat().st_size for path in plots.save(figure, tmp_path, "chinese"))
-
-
-def test_a_chinese_font_joins_in_only_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ablate.report.plots.fonts._cjk_fonts", lambda: ("Noto Sans CJK SC",))
-    monkeypatch.setattr("ablate.report.plots.fonts._installed", tuple)
-    from ablate.report.plots.fonts import families
-
-    assert families("plain — Ω") == ["DejaVu Sans"]
-    assert families("plain", "循环") == ["DejaVu Sans", "Noto Sans CJK SC"]
-
-
-def test_the_reader_s_own_settings_of_matplotlib_stay_as_they_are() -> None:
-    import matplotlib as mpl
-
-    with mpl.rc_context({"font.size": 31, "axes.facecolor": "black"}):
-        figure = drawn.__wrapped__("one_seed")
-        assert mpl.rcParams["font.size"] == 31
-    assert to_rgba(figure.axes[0].get_facecolor()) == (1, 1, 1, 1)
-    assert max(text.get_fontsize() for text in texts(figure)) == 9
 
 
 @pytest.mark.full
@@ -639,9 +385,3 @@ def test_knobs_that_vary_together_are_both_named(
     figure.draw_without_rendering()
     labels = [text.get_text() for text in (*panel.get_xticklabels(), *panel.get_yticklabels())]
     assert [label for label in labels if label in names] == names
-
-
-def test_the_colours_of_every_report_are_those_of_seaborn() -> None:
-    import seaborn
-
-    assert palette(n=13) == tuple(tuple(colour) for colour in seaborn.color_palette("colorblind", 13))

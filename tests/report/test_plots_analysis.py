@@ -12,8 +12,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from read_figures import assert_legible, crosses, legend, said, tick_labels
 from sweeps_for_plots import GATES, SHAPES, settings_of
-from test_plots import assert_legible, crosses, legend, said, tick_labels
 
 from ablate.analysis.pareto import pareto as pareto_points
 from ablate.report import plots

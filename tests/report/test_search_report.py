@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from test_plots import assert_legible, said, tick_labels
+from read_figures import assert_legible, said, tick_labels
 from test_report import Document, page
 
 from ablate.analysis import trials as t

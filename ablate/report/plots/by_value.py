@@ -264,7 +264,7 @@ def _line(spot: Spot[Measure], line: Line, offset: float, places: Places, x: str
         label=line.name,
     )
     if line.named:
-        begin_at(bars, "y", measure.lower_ends(own)[known])
+        begin_at(bars, "y", measure.of(own, "_low")[known])
 
 
 def _beyond(spot: Spot[Measure], lines: Sequence[Line], offsets: Sequence[float], places: Places, x: str) -> None:

@@ -32,14 +32,13 @@ MOST_TEXTS = 3
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric as an axis: `floor` and `ceiling` are its smallest and largest possible values, `published` its column
-    in the published values. An axis with a ceiling shows all that is possible, or up to one of its `ends`; one that is
-    `open` ends before values that are far from all others."""
+    """A metric as an axis: `ceiling` is its largest possible value, `published` its column in the published values. An
+    axis with a ceiling shows all that is possible, or up to one of its `ends`; one that is `open` ends before values
+    that are far from all others."""
 
     metric: str
     label: str
     text: Callable[[float], str] = plain
-    floor: float = 1.0
     published: str = ""
     ceiling: float = math.inf
     ends: tuple[float, ...] = ()
@@ -55,19 +54,13 @@ class Measure:
 
     def interval(self, settings: pd.DataFrame) -> np.ndarray:
         """(2, settings): how far the interval reaches below and above the mean; NaN where there is none."""
-        return interval_reach(
-            self.of(settings), self.of(settings, "_low"), self.of(settings, "_high"), self.floor, self.ceiling
-        )
-
-    def lower_ends(self, settings: pd.DataFrame) -> np.ndarray:
-        """(settings,): where the interval begins."""
-        return np.array(np.maximum(self.of(settings, "_low"), self.floor))
+        return interval_reach(self.of(settings), self.of(settings, "_low"), self.of(settings, "_high"))
 
     def shown(self, settings: pd.DataFrame, runs: pd.DataFrame, published: pd.DataFrame | None) -> np.ndarray:
         """Every number that a panel of this measure shows, for its limits."""
         middle, low, high = self.of(settings), self.of(settings, "_low"), self.of(settings, "_high")
         known = np.isfinite(middle) & np.isfinite(low) & np.isfinite(high)
-        ends = np.maximum(low, self.floor)[known], np.minimum(high, self.ceiling)[known]
+        ends = low[known], high[known]
         parts = [middle, *ends, self.of(runs)]
         if published is not None and self.published in published:
             parts.append(pd.to_numeric(published[self.published], errors="coerce").to_numpy(dtype=float))
@@ -126,16 +119,13 @@ def edge(axes: Axes, which: str, place: float, look: Look) -> None:
     axes.plot(*at, marker=marker, color=look.colour, transform=beside, clip_on=False, markersize=5, linestyle="")
 
 
-def interval_reach(
-    middle: np.ndarray, low: np.ndarray, high: np.ndarray, floor: float = -math.inf, ceiling: float = math.inf
-) -> np.ndarray:
-    """(2, n): how far intervals (n,) reach below and above their middles, within what is possible.
+def interval_reach(middle: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """(2, n): how far intervals (n,) reach below and above their middles.
 
     NaN for both where one of the two ends is unknown, as with a single seed: matplotlib then draws no bar.
     """
     known = np.isfinite(middle) & np.isfinite(low) & np.isfinite(high)
-    ends = np.maximum(low, floor), np.minimum(high, ceiling)
-    reach = np.where(known, np.maximum([middle - ends[0], ends[1] - middle], 0.0), np.nan)
+    reach = np.where(known, np.maximum([middle - low, high - middle], 0.0), np.nan)
     return np.array(reach)
 
 
@@ -164,15 +154,13 @@ LAST_EPOCH = replace(TRAINING, label="training perplexity\n(last epoch)")
 TAIL = Measure(DEFAULT_METRIC, "tail perplexity", open=True)
 BY_TRAINING = {one.metric: one for one in (LAST_EPOCH, TAIL)}
 HELD_OUT = Measure("val_perplexity", "held-out perplexity", open=True)
-SPEED = Measure("tokens_per_s", "training tokens per second", thousands, 0.0, "published_tokens_per_s")
+SPEED = Measure("tokens_per_s", "training tokens per second", thousands, "published_tokens_per_s")
 
 
 def measure_of(metric: str) -> Measure:
     """The axis of a metric that was made for a task."""
     facts = METRICS.known(metric)
-    low, high = facts.bounds
-    floor = low if by_difference(metric) else 0.0
-    return Measure(metric, facts.label, floor=floor, ceiling=high, ends=facts.ends, published=f"published_{metric}")
+    return Measure(metric, facts.label, ceiling=facts.bounds[1], ends=facts.ends, published=f"published_{metric}")
 
 
 def figure_measures(settings: pd.DataFrame, published: pd.DataFrame | None = None) -> list[Measure]:
@@ -212,8 +200,7 @@ def measure_chosen(metric: str, settings: pd.DataFrame) -> Measure:
     found = shown or BY_TRAINING.get(metric) or measure_of(metric)
     unit = METRICS.known(metric).unit
     label = f"{found.label} ({unit})" if unit and unit not in found.label else found.label
-    floor = 1.0 if metric.endswith("perplexity") else found.floor
-    return replace(found, label=label_of(metric, settings, label), floor=floor)
+    return replace(found, label=label_of(metric, settings, label))
 
 
 def label_of(metric: str, frame: pd.DataFrame, label: str) -> str:

@@ -51,7 +51,7 @@ def pareto(points: pd.DataFrame, title: str = "", level: float = 0.95, metric: s
                     capsize=1.8,
                     alpha=1 if point["on_front"] else 0.45,
                 )
-                begin_at(bars, "y", quality.lower_ends(own))
+                begin_at(bars, "y", quality.of(own, "_low"))
         axes.set_xlabel(SPEED.label)
         axes.set_ylabel(quality.label)
         axes.grid()

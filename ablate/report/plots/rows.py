@@ -101,7 +101,7 @@ def by_name(
                         elinewidth=1.1,
                         capsize=2,
                     )
-                    begin_at(bars, "x", measure.lower_ends(own))
+                    begin_at(bars, "x", measure.of(own, "_low"))
                     if measure.of(own)[0] > panel.get_xlim()[1]:
                         edge(panel, "x", row, look)
                 diverged = int(own["diverged"].iloc[0])
