@@ -14,7 +14,7 @@ from ablate.config.metrics import METRICS, FailedMetrics, followed, followed_of,
 from ablate.config.registry import FIRST_TASK, NO_DATA, TASKS, task_name
 from ablate.records.devices import GPU_FACTS
 from ablate.records.record import outdated
-from ablate.records.summaries import Summary
+from ablate.records.summaries import RunSummary
 
 IDS = ("run_id", "setting_id", "seed", "status")
 """The first columns of every frame of runs."""
@@ -52,7 +52,7 @@ class Kinds:
 
     def of(self, record: Mapping[str, Any]) -> "Kind":
         """That of a run, which it shares with those whose records are known to be alike."""
-        if not isinstance(record, Summary):
+        if not isinstance(record, RunSummary):
             return Kind(record, self)
         if id(record.first) not in self._alike:
             self._alike[id(record.first)] = Kind(record.first, self)
@@ -86,7 +86,7 @@ class Kind:
         """That of one of the runs; `curve` reads its curve for metrics that follow from that, and `failed` is told of
         what fails.
         """
-        if not isinstance(record, Summary):
+        if not isinstance(record, RunSummary):
             TASKS.recall(record)
             own = measured_values(record, metrics_of(record, curve, failed), self.setting.columns)
             return Row(self.setting, NOTHING, own)
@@ -95,7 +95,7 @@ class Kind:
         own |= {"run_id": record["run_id"], "seed": record["seed"]} | followed_of(record, curve, failed)
         return Row(self.setting, common, own)
 
-    def _common(self, one: Summary) -> tuple[Mapping[str, Any], list[str], list[str]]:
+    def _common(self, one: RunSummary) -> tuple[Mapping[str, Any], list[str], list[str]]:
         """What the rows of all runs have in common, with a place where each has a value of its own; the columns of
         which these are measured; and where they stand in the file.
         """

@@ -6,22 +6,22 @@ from typing import Any, get_args, get_origin
 
 from ablate.config.columns import OF_EXPERIMENTS, column, columns
 from ablate.config.errors import ConfigError, listing, nearest
-from ablate.config.knobs import Knob, knobs
+from ablate.config.knobs import NamedKnob, knobs
 from ablate.config.registry import revision
 
 TEXTS = ("model", "corpus", "corpus_sha256", "gates", "device")
 """Columns of which any text may be a value: that of a model, a corpus or a device."""
 
 
-def knob_fields() -> dict[str, Knob | None]:
+def knob_fields() -> dict[str, NamedKnob | None]:
     """Column that a claim may name → its knob; None for a text without a list of choices."""
     known = _knob_fields(revision())
     return known | {name: None for name in OF_EXPERIMENTS if name not in known}
 
 
 @lru_cache(1)
-def _knob_fields(_: tuple[int, ...]) -> dict[str, Knob | None]:
-    known: dict[str, Knob | None] = {column(key): knob for key, knob in reversed(knobs().items()) if "." in key}
+def _knob_fields(_: tuple[int, ...]) -> dict[str, NamedKnob | None]:
+    known: dict[str, NamedKnob | None] = {column(key): knob for key, knob in reversed(knobs().items()) if "." in key}
     known |= {column(key): knob for key, knob in knobs().items() if "." not in key}
     known |= {group: knobs()[f"{group}.name"] for group in ("optimizer", "schedule", "task")}
     known |= {"unit": knobs()["data.tokens"], "cleaning": knobs()["data.cleaning"]} | dict.fromkeys(TEXTS)

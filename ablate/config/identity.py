@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from ablate.config.errors import listing
 from ablate.config.former_ids import former_identities
-from ablate.config.knobs import Knob, knobs
+from ablate.config.knobs import NamedKnob, knobs
 from ablate.config.registry import ALWAYS, FIRST_TASK
 from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import Config, Part
@@ -135,7 +135,7 @@ def cohort_key(config: Resolved, corpus_sha256: str) -> str:
 
 
 def without_effect(configs: Sequence[Config], given: Iterable[str]) -> dict[str, str]:
-    """Knob → one line that says why, for each knob given that no config reads: another value makes no other run.
+    """NamedKnob → one line that says why, for each knob given that no config reads: another value makes no other run.
 
     A value that switches something off, 0, false or null, needs no word, but for a knob that none of the cells, tasks,
     … that are chosen has: whatever its value, it says nothing.
@@ -154,13 +154,13 @@ def without_effect(configs: Sequence[Config], given: Iterable[str]) -> dict[str,
     return found
 
 
-def _has(config: Config, knob: Knob) -> bool:
+def _has(config: Config, knob: NamedKnob) -> bool:
     """Whether what is chosen is one of those that have a knob of their own."""
     part = getattr(config, knob.name.partition(".")[0])
     return getattr(part, part.chosen_by) in knob.owners
 
 
-def _reads(config: Config, knob: Knob) -> bool:
+def _reads(config: Config, knob: NamedKnob) -> bool:
     """Whether the outcome of a config depends on a knob: no other value leaves the run as it is."""
     value, through = _value(config, knob.name), knob.metadata.get("through")
     if through == knob.name.rpartition(".")[2]:  # optimizer.lr is what lr is where nobody sets that
@@ -182,7 +182,7 @@ def _outcome(config: Config) -> list[Any]:
     return [run_identity(resolved, ""), {name: value for name, value in kept.items() if not isinstance(value, Part)}]
 
 
-def _others(knob: Knob, value: Any) -> Iterator[Any]:
+def _others(knob: NamedKnob, value: Any) -> Iterator[Any]:
     """Other values of a knob, none of which is null: that stands for a default."""
     if knob.metadata.get("choices"):
         yield from (choice for choice in knob.metadata["choices"] if choice != value)
@@ -211,7 +211,7 @@ def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _why(config: Config, knob: Knob) -> str:
+def _why(config: Config, knob: NamedKnob) -> str:
     group, _, option = knob.name.rpartition(".")
     if knob.owners:
         return f"{group} is {_value(config, group).name}, and only {listing(knob.owners)} would read it"

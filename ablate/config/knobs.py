@@ -21,7 +21,7 @@ HELP_HINT = "(ablate run --help lists them)"
 
 
 @dataclass(frozen=True)
-class Knob:
+class NamedKnob:
     """A knob by the name that is typed, `data.path`: its type and the metadata of its field."""
 
     name: str
@@ -75,17 +75,17 @@ def type_in_words(kind: Any) -> str:
     return listing([*said, *["null"] * optional])
 
 
-def knobs() -> dict[str, Knob]:
+def knobs() -> dict[str, NamedKnob]:
     """Every knob by its name, groups included, in the order of the configuration; also those of what users brought."""
     return _all_knobs(revision())
 
 
 @lru_cache(1)
-def _all_knobs(_: tuple[int, ...]) -> dict[str, Knob]:
-    return {"sweeps": Knob("sweeps", str | None, {})} | {knob.name: knob for knob in _knobs(Config, "")}
+def _all_knobs(_: tuple[int, ...]) -> dict[str, NamedKnob]:
+    return {"sweeps": NamedKnob("sweeps", str | None, {})} | {knob.name: knob for knob in _knobs(Config, "")}
 
 
-def _knobs(kind: type, prefix: str) -> Iterator[Knob]:
+def _knobs(kind: type, prefix: str) -> Iterator[NamedKnob]:
     hints = get_type_hints(kind)
     for f in fields(kind):
         if f.metadata.get("own"):
@@ -93,12 +93,12 @@ def _knobs(kind: type, prefix: str) -> Iterator[Knob]:
             continue
         chosen = f.name == getattr(kind, "chosen_by", None)
         choices = {"choices": OF_GROUP[prefix.removesuffix(".")].names} if chosen else {}
-        yield Knob(prefix + f.name, hints[f.name], {**f.metadata, **choices})
+        yield NamedKnob(prefix + f.name, hints[f.name], {**f.metadata, **choices})
         if is_dataclass(hints[f.name]):
             yield from _knobs(hints[f.name], f"{prefix}{f.name}.")
 
 
-def _own(group: str) -> Iterator[Knob]:
+def _own(group: str) -> Iterator[NamedKnob]:
     """The knobs that things of a group have of their own; of one that several have, what is true of all."""
     for name, (first, owners) in own_knobs(group).items():
         declared = [knob for owner in owners for knob in knobs_of(OF_GROUP[group][owner]) if knob.name == name]
@@ -109,7 +109,7 @@ def _own(group: str) -> Iterator[Knob]:
         if all(knob.choices for knob in declared):
             metadata["choices"] = tuple(dict.fromkeys(choice for knob in declared for choice in knob.choices))
         kind = first.kind if all(knob.kind == first.kind for knob in declared) else Any
-        yield Knob(f"{group}.{name}", kind, metadata, owners)
+        yield NamedKnob(f"{group}.{name}", kind, metadata, owners)
 
 
 def can_be_swept(key: str) -> bool:

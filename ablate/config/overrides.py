@@ -13,7 +13,17 @@ from dataclasses import dataclass, replace
 from ablate.config import former_names, launchers, plugins
 from ablate.config.choice_files import typed_as
 from ablate.config.errors import ConfigError, UserError, counted, listing, nearest
-from ablate.config.knobs import GATE, GROUPS, HELP_HINT, Knob, can_be_swept, condition_names, is_knob, knobs, no_knob
+from ablate.config.knobs import (
+    GATE,
+    GROUPS,
+    HELP_HINT,
+    NamedKnob,
+    can_be_swept,
+    condition_names,
+    is_knob,
+    knobs,
+    no_knob,
+)
 from ablate.config.quoting import is_quoted, quote, split, unquote
 from ablate.config.shell import shell_line
 
@@ -300,7 +310,7 @@ def _of_hydra(override: Override, sweeper_options: Collection[str]) -> Override:
     raise UserError(f"{key} has no effect here; {remedy}")
 
 
-def _value(knob: Knob, value: str) -> str:
+def _value(knob: NamedKnob, value: str) -> str:
     """The value as Hydra is to read it."""
     if knob.is_texts:
         return _texts(knob, value)
@@ -338,7 +348,7 @@ def _ascii(part: str) -> str:
     return part if part.isascii() or is_quoted(inner) or inner[0] in "([{" else quote(inner)
 
 
-def _check_single(knob: Knob, value: str) -> None:
+def _check_single(knob: NamedKnob, value: str) -> None:
     """Raise ConfigError for several values of a knob that has one."""
     if len(split(value)) > 1 or SWEEP_FUNCTION.fullmatch(value.strip()):
         as_text = f", or as one text {shell_line(f'{knob.name}={quote(value)}')}" if knob.is_text else ""
@@ -349,7 +359,7 @@ def _check_single(knob: Knob, value: str) -> None:
         )
 
 
-def _text(knob: Knob, value: str) -> str:
+def _text(knob: NamedKnob, value: str) -> str:
     """A text, as typed but for quotes around the whole of it; of a knob that can be swept, several with commas."""
     if value.strip().lower() == "null" or is_quoted(value.strip()):
         return value.strip()
@@ -364,7 +374,7 @@ def _text(knob: Knob, value: str) -> str:
     return quote(value)
 
 
-def _texts(knob: Knob, value: str) -> str:
+def _texts(knob: NamedKnob, value: str) -> str:
     """A list of texts, `[a, b]`; each is as typed but for quotes around it."""
     inner = value.strip()
     if inner.startswith("[") and inner.endswith("]") and len(split(inner)) == 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_origin
 from ablate.config import former_names
 from ablate.config.ambiguous import with_decimal_point
 from ablate.config.errors import UserError, listing, nearest
-from ablate.config.knobs import GROUPS, Knob, can_be_swept, is_knob, knobs, members_of, no_knob, type_in_words
+from ablate.config.knobs import GROUPS, NamedKnob, can_be_swept, is_knob, knobs, members_of, no_knob, type_in_words
 from ablate.config.overrides import Override, checked_rows
 from ablate.config.preset_experiments import preset_nodes
 from ablate.config.presets import SWEEPER, SWEEPING, knobs_below, knobs_of_entry, sweeper_tables
@@ -168,7 +168,7 @@ def _check_values(path: Path, key: "yaml.Node", value: "yaml.Node", prefix: str 
             raise UserError(f"{where(path, wrong)}: {name} holds {node_text(wrong)}; it must be a list of texts")
 
 
-def _node_kinds(knob: Knob) -> set[Kind]:
+def _node_kinds(knob: NamedKnob) -> set[Kind]:
     """As which of YAML's kinds a file may write a knob's value."""
     if knob.kind is Any:  # things that share its name have other types for it
         return {"value", "list", "table"}

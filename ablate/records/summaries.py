@@ -41,7 +41,7 @@ Values = Callable[[str], list[Any]]
 """Name of a column → its values in the rows that are read together."""
 
 
-class Summary(Mapping[str, Any]):
+class RunSummary(Mapping[str, Any]):
     """The record of a run. Its parts that no column has are parsed when they are asked for; RecordError where they are
     damaged.
     """
@@ -120,7 +120,7 @@ def summaries_of(
             if columns and values:
                 alike = known.get(kind := int(columns.kind[start + at]))
                 if alike and (run_id := alike.id_today(row.run_id, values("seed")[at])):
-                    yield row, Summary(alike, row, run_id, at, values)
+                    yield row, RunSummary(alike, row, run_id, at, values)
                     continue
             try:
                 stored = from_json(row.record, packed.path)

@@ -21,7 +21,7 @@ from ablate.config.metrics import reported_as
 from ablate.records.locks import InUse, held, warn
 from ablate.searching.evaluation import Evaluator, Failed, Finished, Overrides
 from ablate.searching.progress import causes
-from ablate.searching.race import Comparison, compare, estimate, interval, same
+from ablate.searching.race import SeedComparison, compare, estimate, interval, same
 from ablate.searching.search import POLL_S, Search
 from ablate.searching.settings import Objective, Settings
 from ablate.searching.space import Space, Values
@@ -93,7 +93,7 @@ class Outcome:
     winner: Finalist | None = None
     front: list[Finalist] = field(default_factory=list)  # of several objectives
     baseline: Finalist | None = None
-    against_baseline: Comparison | None = None
+    against_baseline: SeedComparison | None = None
     compared_by: str = ""  # the metric of that comparison
     confirmed: bool = False  # whether the numbers are those of fresh seeds
     concluded: bool = False  # whether all trials are done, and this is what came of them

@@ -23,7 +23,7 @@ from ablate.config.schema import FILES_OF_PARTS, Config, Part
 from ablate.config.shell import command_line
 from ablate.records.files import write_json, write_text
 from ablate.searching.finale import Finalist, Outcome, Runs, by_seed
-from ablate.searching.race import Comparison, estimate, interval
+from ablate.searching.race import SeedComparison, estimate, interval
 from ablate.searching.settings import Objective, Settings
 from ablate.searching.space import Space
 from ablate.searching.standings import finite
@@ -146,7 +146,7 @@ def reported(outcome: Outcome, settings: Settings) -> dict[str, str]:
     return found
 
 
-def compared(found: Comparison | None) -> dict[str, Any] | None:
+def compared(found: SeedComparison | None) -> dict[str, Any] | None:
     """A comparison as JSON has it: null for the ends that there are none of."""
     if found is None:
         return None

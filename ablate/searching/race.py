@@ -32,14 +32,13 @@ class Scale:
 
     ratio: bool = True  # by ratios, on logarithms: for positive metrics only
     better: str = "lower"
-    top: float | None = None  # the largest value of a metric that has one; its least is 0
+    bounds: tuple[float, float] = (-math.inf, math.inf)  # the smallest and the largest value that there can be
 
     @classmethod
     def of(cls, metric: str, better: str) -> "Scale":
         """That of a known metric; of any other number, which may be negative, by differences."""
         known = metric in METRICS or metric == "tokens_per_s"
-        top = METRICS[metric].top if metric in METRICS else None
-        return cls(known and not by_difference(metric), better, top)
+        return cls(known and not by_difference(metric), better, METRICS.known(metric).bounds)
 
     @property
     def worst(self) -> float:
@@ -95,8 +94,9 @@ def interval(results: Results, scale: Scale = Scale(), level: float = 0.95) -> t
     losses = scale.losses(results.values())
     if len(losses) < 2 or not np.isfinite(losses).all():
         return math.nan, math.nan
+    least, most = scale.bounds
     low, high = sorted(map(scale.value, t_interval(losses, level)))
-    return (low, high) if scale.top is None else (max(0.0, low), min(scale.top, high))
+    return max(least, low), min(most, high)
 
 
 def same(a: float, b: float) -> bool:
@@ -155,7 +155,7 @@ def worse(results: Results, best: Results, noise: float, scale: Scale = Scale(),
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SeedComparison:
     """One configuration against another: estimate, interval and p of one test, so that they never contradict."""
 
     kind: str  # ratio: mine / reference; difference: mine − reference
@@ -169,7 +169,7 @@ class Comparison:
     reference_diverged: int
 
 
-def compare(results: Results, reference: Results, scale: Scale = Scale(), level: float = 0.95) -> Comparison:
+def compare(results: Results, reference: Results, scale: Scale = Scale(), level: float = 0.95) -> SeedComparison:
     """These results against those of a reference. Diverged runs of either count as the worst that there is.
 
     `value` is NaN where the results say nothing, as where all runs of both diverged; the ends are 0, −∞ or ∞ where
@@ -179,9 +179,9 @@ def compare(results: Results, reference: Results, scale: Scale = Scale(), level:
     a, b = pd.Series(results, dtype=float), pd.Series(reference, dtype=float)
     if scale.ratio:
         of = ratio(a, b, level)
-        return Comparison("ratio", of.ratio, of.low, of.high, of.n, of.p(), of.method, *gone)
+        return SeedComparison("ratio", of.ratio, of.low, of.high, of.n, of.p(), of.method, *gone)
     by = difference(a, b, level)
-    return Comparison("difference", by.difference, by.low, by.high, by.n, by.p(), by.method, *gone)
+    return SeedComparison("difference", by.difference, by.low, by.high, by.n, by.p(), by.method, *gone)
 
 
 def _paired(results: Results, reference: Results, scale: Scale) -> RatioTest | DifferenceTest:

@@ -24,7 +24,7 @@ from ablate.records.locks import exclusive
 from ablate.searching import outcome as files
 from ablate.searching.finale import Outcome, conclude
 from ablate.searching.progress import Counts, SearchProgress, causes
-from ablate.searching.race import Comparison
+from ablate.searching.race import SeedComparison
 from ablate.searching.samplers import make_pruner, make_sampler
 from ablate.searching.search import Search
 from ablate.searching.settings import Settings, check_produced
@@ -255,7 +255,7 @@ def chosen_and_reported(settings: Settings, outcome: Outcome, words: Words) -> s
     return "; ".join(parts)
 
 
-def comparison_text(found: Comparison, metric: str) -> str:
+def comparison_text(found: SeedComparison, metric: str) -> str:
     """`0.833 times its val_perplexity (0.810 to 0.860, n = 6, Welch t on logarithms, p = 0.0012)`."""
     known = math.isfinite(found.low) and math.isfinite(found.high)
     if found.kind == "ratio":

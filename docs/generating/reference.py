@@ -13,7 +13,7 @@ import yaml
 from ablate.cli.commands import commands, overview
 from ablate.cli.help import group_knobs, knob_help, options, typed
 from ablate.config.choice_files import choices, opening_comment, question
-from ablate.config.knobs import Knob, knobs, type_in_words
+from ablate.config.knobs import NamedKnob, knobs, type_in_words
 from ablate.config.launchers import LOCAL, launchers
 from ablate.config.metrics import METRICS, Metric
 from ablate.config.registry import CELLS, DATASETS, OPTIMIZERS, SCHEDULES, TASKS, knobs_of
@@ -82,7 +82,7 @@ def sections() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
     yield title, entries
 
 
-def facts(knob: Knob) -> tuple[str, str]:
+def facts(knob: NamedKnob) -> tuple[str, str]:
     """The values that a knob may have, and whether it decides."""
     facts = knob.metadata
     bounds = [

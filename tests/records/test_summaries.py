@@ -21,7 +21,7 @@ from ablate.records import results, summaries, tables
 from ablate.records.files import compact_json
 from ablate.records.places import runs_path
 from ablate.records.reading import RecordError
-from ablate.records.summaries import NEVER_SHARED, Summary
+from ablate.records.summaries import NEVER_SHARED, RunSummary
 from tests.report.made import config, record_of
 
 SEEDS, SETTINGS = 6, 3
@@ -100,7 +100,7 @@ def test_a_part_that_no_column_has_is_parsed_when_it_is_asked_for(tmp_path: Path
     def edit(record: dict[str, Any], setting: int, seed: int) -> None:
         record["text"] = {"time": f"time {setting} {seed}"}
 
-    found = [one for one in results.summaries(made(tmp_path, edit)) if isinstance(one, Summary)]
+    found = [one for one in results.summaries(made(tmp_path, edit)) if isinstance(one, RunSummary)]
     before = parsed_runs(parsed)
     assert len(found) == SETTINGS * (SEEDS - 1)
     assert found[0]["text"] != found[1]["text"]
