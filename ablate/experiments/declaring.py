@@ -102,6 +102,10 @@ def declare(
 ) -> Experiment:
     """The task that a function is from now on. Raises ConfigError."""
     own = name or function.__name__
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigError(f"{own} is declared by async def; let a plain function call asyncio.run({own}(…))")
+    if inspect.isgeneratorfunction(function):
+        raise ConfigError(f"{own} yields its values; let it call report(epoch, …) in the place of yield")
     knobs, required = knobs_of_signature(function, own, choices or {})
     source = source_of(function)
     returned, reported = numbers_of(source)

@@ -394,6 +394,21 @@ def test_no_metric_has_the_name_of_another_column(
 
 
 @pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        ("async def train(lr=0.5):\n    return {'loss': lr}\n", "let a plain function call asyncio.run(train(…))"),
+        ("def train(lr=0.5):\n    yield {'loss': lr}\n", "let it call report(epoch, …)"),
+    ],
+)
+def test_a_function_that_returns_before_it_has_run_is_refused(
+    ablated: Callable[..., tuple[int, str]], written: Any, function: str, says: str
+) -> None:
+    status, said = ablated(written(function))
+    assert (status, said.count("\n")) == (2, 1)
+    assert says in said
+
+
+@pytest.mark.parametrize(
     "condition",
     [
         "conditions={size: {lr: [2.0]}}",
