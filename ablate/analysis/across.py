@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.frames import setting_name, swept_knobs
+from ablate.analysis.frames import setting_names, swept_knobs
 from ablate.analysis.samples import added_up, setting_losses
 from ablate.config.metrics import METRICS, by_difference
 from ablate.stats import holm
@@ -68,7 +68,7 @@ def across(runs: pd.DataFrame, metric: str, level: float = 0.95) -> Across | Non
     settings = setting_losses(runs, metric)
     if not knobs or settings.empty:
         return None
-    settings = settings.assign(data_set=named_data_sets(settings), at=_named(settings, knobs)).drop_duplicates(
+    settings = settings.assign(data_set=named_data_sets(settings), at=setting_names(settings, knobs)).drop_duplicates(
         ["data_set", "at"]
     )
     table = settings.pivot(index="data_set", columns="at", values="value")
@@ -107,18 +107,6 @@ def across(runs: pd.DataFrame, metric: str, level: float = 0.95) -> Across | Non
         joined,
         left_out=table.shape[1] - len(names),
     )
-
-
-def _named(settings: pd.DataFrame, knobs: Sequence[str]) -> list[str]:
-    """The name of each setting; with all digits where names of six would be the same."""
-    rows = settings.to_dict("records")
-    names = [setting_name(row, knobs) for row in rows]
-    exact = [setting_name({knob: _exact(row[knob]) for knob in knobs}, knobs) for row in rows]
-    return names if len(set(names)) == len(set(exact)) else exact
-
-
-def _exact(value: Any) -> Any:
-    return repr(value) if isinstance(value, float) and value == value else value
 
 
 def _is_brought(runs: pd.DataFrame, knob: str) -> bool:

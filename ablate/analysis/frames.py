@@ -240,6 +240,18 @@ def setting_name(row: Mapping[Any, Any] | pd.Series, knobs: Sequence[str]) -> st
     return " ".join(f"{name}={value_text(row[name])}" for name in knobs)
 
 
+def setting_names(settings: pd.DataFrame, knobs: Sequence[str]) -> list[str]:
+    """The name of each row; with all digits where names of six would be the same."""
+    rows = settings.to_dict("records")
+    names = [setting_name(row, knobs) for row in rows]
+    exact = [setting_name({knob: _exact(row[knob]) for knob in knobs}, knobs) for row in rows]
+    return names if len(set(names)) == len(set(exact)) else exact
+
+
+def _exact(value: Any) -> Any:
+    return repr(value) if isinstance(value, float) and value == value else value
+
+
 def named(knobs: Sequence[str], values: Sequence[Any]) -> str:
     """`gru, lr=0.5`: a model by its name, other knobs with theirs; of a factor, the values that it was given."""
     pairs = zip(knobs, values, strict=True)

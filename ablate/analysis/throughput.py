@@ -1,6 +1,7 @@
 """Timings as a DataFrame: one row per setting, machine and thread count."""
 
 import math
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ def speed_frame(sweep: Path) -> pd.DataFrame:
         with suppress(KeyError, TypeError):
             rows.append(_row(timing))
     return in_order(pd.DataFrame(rows).assign(seed=0)).drop(columns="seed") if rows else pd.DataFrame()
+
+
+def speed_frames(sweeps: Iterable[Path]) -> pd.DataFrame:
+    """Those of several sweeps, one below the other."""
+    known = [speed for speed in map(speed_frame, sweeps) if not speed.empty]
+    return pd.concat(known, ignore_index=True) if known else pd.DataFrame()
 
 
 def with_speed(settings: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from ablate.analysis.aggregate import aggregate, without_logarithm
 from ablate.analysis.budgets import budget_correlation
 from ablate.analysis.compare import comparisons
 from ablate.analysis.frames import curves_frame, factor_name, factors, runs_frame, swept_knobs
-from ablate.analysis.throughput import speed_frame, with_speed
+from ablate.analysis.throughput import speed_frames, with_speed
 from ablate.analysis.time_to_quality import Quality, time_to_quality
 from ablate.api.loading import load_reports, load_training
 from ablate.api.summary import html_table
@@ -411,10 +411,7 @@ class Sweep:
 
     @cached_property
     def _settings(self) -> pd.DataFrame:
-        speeds = [speed_frame(folder) for folder in self.folders]
-        speeds = [speed for speed in speeds if not speed.empty]
-        speed = pd.concat(speeds, ignore_index=True) if speeds else pd.DataFrame()
-        return with_speed(aggregate(self._runs, self.level), speed)
+        return with_speed(aggregate(self._runs, self.level), speed_frames(self.folders))
 
     @cached_property
     def _frames(self) -> Frames:

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from ablate.analysis.aggregate import aggregate
-from ablate.analysis.frames import curves_frame, runs_frame, swept_knobs, value_text
+from ablate.analysis.frames import curves_frame, runs_frame, setting_names, swept_knobs
+from ablate.analysis.throughput import speed_frames, with_speed
 from ablate.config.columns import columns
 from ablate.config.errors import UserError
 from ablate.config.metrics import METRICS
@@ -48,7 +49,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Exported:
-    """The runs and curves of sweeps with a column `sweep`, and the settings of them all."""
+    """The runs and curves of sweeps with a column `sweep`, and the settings of them all with their speed."""
 
     runs: pd.DataFrame
     settings: pd.DataFrame
@@ -69,15 +70,15 @@ class Exported:
             for part in (pd.concat(parts, ignore_index=True) for parts in (runs, curves))
         )
         once = every.drop_duplicates(["setting_id", "seed"], ignore_index=True)
-        return cls(every, aggregate(once, level), curve)
+        return cls(every, with_speed(aggregate(once, level), speed_frames(sweeps)), curve)
 
     def each(self) -> Iterator[Run]:
         swept = [knob for knob in swept_knobs(self.runs) if knob != "model"]
         curves = dict(tuple(self.curves.groupby(["sweep", "run_id"])))
-        for row in self.runs.to_dict("records"):
-            parts = [row["model"], *(f"{knob}={value_text(row[knob])}" for knob in (*swept, "seed"))]
+        names = setting_names(self.runs, [*swept, "seed"])
+        for name, row in zip(names, self.runs.to_dict("records"), strict=True):
             curve = curves.get((row["sweep"], row["run_id"]), self.curves.iloc[:0])
-            yield Run(" ".join(map(str, parts)), {str(name): value for name, value in row.items()}, curve)
+            yield Run(f"{row['model']} {name}", {str(column): value for column, value in row.items()}, curve)
 
 
 def named_apart(sweeps: Sequence[Path]) -> dict[Path, str]:

@@ -27,7 +27,10 @@ def to_tensorboard(frames: Exported, folder: Path) -> None:
     from torch.utils.tensorboard.summary import hparams
 
     for run in frames.each():
-        writer: Any = SummaryWriter(str(folder / run.row["sweep"] / _file_name(run)))
+        place = folder / run.row["sweep"] / _file_name(run)
+        if place.exists():  # that of a run whose name differs in what no folder's may hold
+            place = place.with_name(f"{place.name}-{run.row['run_id']}")
+        writer: Any = SummaryWriter(str(place))
         for epoch, values in run.epochs():
             for name, value in values.items():
                 writer.add_scalar(name, value, epoch)

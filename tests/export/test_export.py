@@ -22,8 +22,8 @@ from ablate.config.errors import UserError
 from ablate.export import FORMATS, export
 from ablate.export.exported import Exported
 from ablate.export.tabular import to_xlsx
-from ablate.export.trackers import _file_name
-from tests.report.made import config, write_run
+from ablate.export.trackers import _file_name, to_tensorboard
+from tests.report.made import config, write_run, write_timing
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,25 @@ def test_a_long_name_of_a_run_is_one_of_a_folder(folder: Path) -> None:
     name = _file_name(replace(run, name="a knob=" + "\N{GREEK SMALL LETTER ALPHA}" * 300))
     assert len(name.encode()) < 255
     assert name.endswith(run.row["run_id"])
+
+
+def test_settings_have_their_speed(tmp_path: Path) -> None:
+    """That of whichever of the sweeps measured it."""
+    for name, hidden, speed in (("a", 8, 2e6), ("b", 16, 1e6), ("c", 32, None)):
+        own = config(num_hiddens=hidden)
+        write_run(tmp_path / name, own, 0, 2.0)
+        if speed:
+            write_timing(tmp_path / name, own, speed)
+    settings = Exported.read([tmp_path / name for name in "abc"], 0.95).settings
+    assert settings["num_hiddens"].tolist() == [8, 16, 32]
+    assert settings["tokens_per_s"].fillna(0).tolist() == pytest.approx([2e6, 1e6, 0], rel=0.01)
+
+
+def test_rates_that_agree_in_six_digits_are_runs_of_two_names(tmp_path: Path) -> None:
+    for lr in (0.1234567, 0.1234568):
+        write_run(tmp_path / "two", config(lr=lr), 0, 2.0)
+    names = [run.name for run in Exported.read([tmp_path / "two"], 0.95).each()]
+    assert names == ["rnn lr=0.1234567 seed=0", "rnn lr=0.1234568 seed=0"]
 
 
 @pytest.mark.parametrize("to", ["csv", "parquet"])
@@ -157,6 +176,15 @@ def told_to_tensorboard(log: Path) -> dict[str, Any]:
     content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     hparams = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
     return {name: getattr(value, value.WhichOneof("kind")) for name, value in hparams.items()}
+
+
+def test_names_that_differ_in_what_no_folder_may_hold(folder: Path, tmp_path: Path) -> None:
+    """`/` of a path is written as `-`, so that two texts may have one name."""
+    pytest.importorskip("tensorboard")
+    frames = Exported.read([folder], 0.95)
+    paths = ["of/a", "of-a", "b", "c"]
+    to_tensorboard(replace(frames, runs=frames.runs.assign(seed=0, **{"data.path": paths})), tmp_path / "out")
+    assert len(list((tmp_path / "out" / "two").iterdir())) == len(paths)
 
 
 def test_a_run_that_diverged_is_told_from_others_in_tensorboard(tmp_path: Path) -> None:
