@@ -44,8 +44,7 @@ def aggregate(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         values = _values(runs, metric)
         known = finished & ~np.isnan(values)
         summary = summaries(values[known], setting[known], len(setting_ids), level, geometric=not by_difference(metric))
-        if not facts.in_logs:
-            summary |= {ending: np.clip(summary[ending], *facts.bounds) for ending in INTERVALS}
+        summary |= {ending: np.clip(summary[ending], *facts.bounds) for ending in INTERVALS}
         columns |= {metric + ending: column for ending, column in summary.items()}
     return in_order(pd.concat([settings, pd.DataFrame(columns)], axis=1)).drop(columns="seed")
 

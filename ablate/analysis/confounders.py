@@ -53,8 +53,8 @@ def confounders(
 ) -> list[Warning_]:
     """Every warning that applies, from `runs_frame`, `aggregate` and `curves_frame`, the graver ones first.
 
-    Kinds: confounded, diverged, missing values, sees the future, few seeds, updates, tokens, parameters, held-out text, training text
-    only, not converged, bimodal, outlying, overfitted, mixed, no logarithm.
+    Kinds: confounded, diverged, missing values, sees the future, few seeds, updates, tokens, parameters, held-out text,
+    training text only, not converged, bimodal, outlying, overfitted, mixed, no logarithm.
     """
     swept = swept_knobs(runs)
 
@@ -118,13 +118,14 @@ def _missing_values(runs: pd.DataFrame, settings: pd.DataFrame, named: Name) -> 
     finished = runs[runs["status"] == "ok"]
     lacking = []
     for metric in METRICS:
-        if metric.name in finished:
-            missing = finished[metric.name].isna().groupby(finished["setting_id"]).sum()
-            missing = settings["setting_id"].map(missing).fillna(0).astype(int)
-            partly = settings[(missing > 0) & (missing < settings["n"])]
-            if len(partly):
-                most = _largest(partly, missing[partly.index])
-                lacking.append(f"{metric.title} ({missing[most.name]} of {most['n']} with {named(most)})")
+        if metric.name not in finished:
+            continue
+        count = finished[metric.name].isna().groupby(finished["setting_id"]).sum()
+        missing = settings["setting_id"].map(count).fillna(0)
+        partly = settings.assign(missing=missing.astype(int))[(missing > 0) & (missing < settings["n"])]
+        if len(partly):
+            most = _largest(partly, partly["missing"])
+            lacking.append(f"{metric.title} ({most['missing']} of {most['n']} with {named(most)})")
     if lacking:
         yield (
             "missing values",

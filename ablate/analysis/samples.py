@@ -85,15 +85,18 @@ def added_up(runs: pd.DataFrame, metric: str) -> pd.Series:
 
 def typical(values: pd.Series, metric: str, level: float) -> tuple[float, float, float]:
     """Mean of values of a metric (n,) and its Student t interval: the geometric mean, or, where a metric may be 0, the
-    arithmetic one. Infinite values are left out; NaN without any, and for the interval with fewer than two.
+    arithmetic one; the interval ends where the metric does. Infinite values are left out; NaN without any, and for the
+    interval with fewer than two.
     """
     finite = values[np.isfinite(values)].to_numpy(float)
     if not len(finite):
         return math.nan, math.nan, math.nan
     if by_difference(metric):
-        low, high = np.clip(t_interval(finite, level), *METRICS[metric].bounds)
-        return float(finite.mean()), float(low), float(high)
-    return geometric_mean(finite, level)
+        mean, low, high = float(finite.mean()), *t_interval(finite, level)
+    else:
+        mean, low, high = geometric_mean(finite, level)
+    low, high = np.clip((low, high), *METRICS.known(metric).bounds)
+    return mean, float(low), float(high)
 
 
 def setting_losses(runs: pd.DataFrame, metric: str) -> pd.DataFrame:

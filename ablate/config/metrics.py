@@ -72,6 +72,8 @@ class Metric:
     if a run has none."""
     tasks: tuple[str, ...] = ()
     """For such a metric: the tasks whose runs have it; by default, all tasks."""
+    least: float = -math.inf
+    """The smallest value that there can be; 0 of a metric with a top."""
 
     @property
     def in_logs(self) -> bool:
@@ -79,15 +81,18 @@ class Metric:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The smallest and the largest value that there can be, of one that may be 0."""
-        return (-math.inf, math.inf) if self.top is None else (0.0, self.top)
+        """The smallest and the largest value that there can be."""
+        return (self.least, math.inf) if self.top is None else (0.0, self.top)
 
     def out_of_bounds(self, value: float) -> str:
         """What is said of a value that there cannot be, `91.5, which is not from 0 to 1`; nothing of any other."""
         low, high = self.bounds
-        margin = ROUNDING * high if math.isfinite(high) else 0.0
-        inside = not math.isfinite(value) or low - margin <= value <= high + margin
-        return "" if inside else f"{value:g}, which is not from {low:g} to {high:g}"
+        margin = ROUNDING * (high if math.isfinite(high) else 1.0)
+        if not math.isfinite(value) or low - margin <= value <= high + margin:
+            return ""
+        return f"{value:g}, which is not " + (
+            f"from {low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more"
+        )
 
     @property
     def shown_as(self) -> str:
@@ -129,6 +134,7 @@ for _metric in (
         "perplexity",
         "perplexity (last epoch)",
         "lower",
+        least=1.0,
         heading="perplexity",
         of_loss=True,
         meaning="exp of the mean cross-entropy per token in the last epoch, as it is trained",
@@ -137,6 +143,7 @@ for _metric in (
         "tail_perplexity",
         "tail perplexity",
         "lower",
+        least=1.0,
         of_loss=True,
         meaning="the geometric mean of the training perplexity over the last 5 % of the epochs, at least one",
     ),
@@ -144,6 +151,7 @@ for _metric in (
         "best_perplexity",
         "best perplexity",
         "lower",
+        least=1.0,
         of_loss=True,
         meaning="the lowest training perplexity of an epoch",
     ),
@@ -151,6 +159,7 @@ for _metric in (
         "val_perplexity",
         "held-out perplexity",
         "lower",
+        least=1.0,
         heading="held-out",
         tested_as="test_perplexity",
         of_loss=True,
@@ -162,6 +171,7 @@ for _metric in (
         "best_val_perplexity",
         "best held-out perplexity",
         "lower",
+        least=1.0,
         tested_as="test_perplexity_at_best",
         of_loss=True,
         held_out=True,
@@ -172,6 +182,7 @@ for _metric in (
         "test_perplexity_at_best",
         "test perplexity at the best held-out epoch",
         "lower",
+        least=1.0,
         heading="test, at best epoch",
         explained="Test, at best epoch: the perplexity of the test data in that epoch whose held-out perplexity is the "
         "lowest.",
@@ -181,6 +192,7 @@ for _metric in (
         "test_perplexity",
         "test perplexity",
         "lower",
+        least=1.0,
         heading="test",
         meaning="the perplexity of the test data after the last epoch",
         **OF_TEST,
@@ -199,6 +211,7 @@ for _metric in (
         "time",
         "lower",
         "s",
+        least=0.0,
         searchable=False,
         claimable=False,
         meaning="of the training of a run; of runs that train together each has its share",

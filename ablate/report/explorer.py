@@ -54,7 +54,8 @@ def explorer(m: Material) -> Explorer:
 
 def _metric(name: str) -> dict[str, Any]:
     facts = METRICS.known(name)
-    return {"heading": heading(name), "title": facts.title, "logs": facts.in_logs, "top": facts.top}
+    ends = [end if math.isfinite(end) else None for end in facts.bounds]
+    return {"heading": heading(name), "title": facts.title, "logs": facts.in_logs, "top": facts.top, "ends": ends}
 
 
 def _placed(

@@ -12,6 +12,7 @@ from ablate.analysis.aggregate import INTERVALS, aggregate
 from ablate.analysis.frames import KNOBS
 from ablate.analysis.samples import typical
 from ablate.config.metrics import METRICS
+from ablate.searching.race import Scale, interval
 from ablate.stats import bootstrap_interval
 
 VALUES = {("rnn", 8): [3.0, 4.0, 8.0], ("gru", 8): [2.0, 2.5], ("gru", 16): [1.5], ("lstm", 8): []}
@@ -56,7 +57,7 @@ def test_a_row_per_setting(runs: pd.DataFrame, level: float) -> None:
                 logs = np.log(own)
                 low, high = np.exp(stats.t.interval(level, len(own) - 1, loc=logs.mean(), scale=stats.sem(logs)))
                 assert setting[f"{name}_sd"] == pytest.approx(own.std(ddof=1))
-                assert setting[f"{name}_low"] == pytest.approx(low)
+                assert setting[f"{name}_low"] == pytest.approx(max(low, 1))
                 assert setting[f"{name}_high"] == pytest.approx(high)
             else:
                 assert math.isnan(setting[f"{name}_low"])
@@ -132,6 +133,18 @@ def test_an_interval_ends_where_its_metric_does(setting: Callable[..., pd.DataFr
     assert row["accuracy_low"] == pytest.approx(0.98 - half, abs=1e-6)
     assert row["accuracy"] + half > row["accuracy_high"] == 1
     assert row["match"] == "params"
+    assert row["perplexity_low"] == pytest.approx(1.1)
+
+
+def test_no_perplexity_is_below_1(setting: Callable[..., pd.DataFrame]) -> None:
+    """A stuck run makes an interval that would reach there."""
+    values = [1.0, 1.0, 40.0, 1.0, 1.0, 1.0]
+    runs = setting(values)
+    row = aggregate(runs).iloc[0]
+    assert row["perplexity_low"] == row["perplexity_boot_low"] == 1
+    assert typical(runs["perplexity"], "perplexity", 0.95)[1] == 1
+    assert interval(dict(enumerate(values)), Scale.of("perplexity", "lower"))[0] == 1
+    assert row["perplexity_high"] > 3
 
 
 def test_what_was_not_measured_has_no_spread(setting: Callable[..., pd.DataFrame]) -> None:

@@ -106,10 +106,10 @@ def test_of_a_metric_that_is_better_when_higher_a_diverged_run_is_below_any() ->
 
 
 def test_typical_values_are_geometric_where_there_are_ratios() -> None:
-    values = pd.Series([2.0, 4.0, 8.0, math.inf])
+    values = pd.Series([20.0, 40.0, 80.0, math.inf])
     mean, low, high = typical(values, "tail_perplexity", 0.95)
     half = stats.t.ppf(0.975, 2) * math.log(2) / 3**0.5
-    assert (mean, low, high) == pytest.approx((4, 4 * math.exp(-half), 4 * math.exp(half)))
+    assert (mean, low, high) == pytest.approx((40, 40 * math.exp(-half), 40 * math.exp(half)))
     mean, low, high = typical(pd.Series([0.9, 1.0, 0.98]), "accuracy", 0.95)
     assert (mean, high) == (pytest.approx(0.96), 1)
     assert low == pytest.approx(0.96 - stats.t.ppf(0.975, 2) * np.std([0.9, 1.0, 0.98], ddof=1) / 3**0.5)

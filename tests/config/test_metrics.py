@@ -62,3 +62,10 @@ def test_a_value_beyond_the_largest_one_is_none(value: float, kept: float | None
         assert followed_of({"status": "ok", "metrics": {}}, failed=failed)["own_share"] == kept
     assert len(failed.said) == (kept is None)
     assert all("which is not from 0 to 1; give its largest value as top=" in line for line in failed.said)
+
+
+def test_a_perplexity_below_1_is_no_value() -> None:
+    """But for rounding; one that is not finite has diverged, which is said elsewhere."""
+    perplexity = METRICS["perplexity"]
+    assert perplexity.out_of_bounds(0.9) == "0.9, which is not 1 or more"
+    assert not any(map(perplexity.out_of_bounds, (1 - 1e-9, 1.0, 1e30, math.inf, math.nan)))

@@ -99,8 +99,9 @@
     if (n < 2) return { n, mean: back(mean), low: NaN, high: NaN };
     const squares = scaled.reduce((sum, value) => sum + (value - mean) ** 2, 0);
     const half = (quantiles[n] * Math.sqrt(squares / (n - 1))) / Math.sqrt(n);
-    let [low, high] = [back(mean - half), back(mean + half)];
-    if (!metric.logs && metric.top !== null) [low, high] = [Math.max(low, 0), Math.min(high, metric.top)];
+    const [least, most] = metric.ends; // what the metric can be; null where it has no end
+    const low = Math.max(back(mean - half), least ?? -Infinity);
+    const high = Math.min(back(mean + half), most ?? Infinity);
     return { n, mean: back(mean), low, high };
   }
 
