@@ -12,7 +12,7 @@ from ablate.analysis.aggregate import without_logarithm
 from ablate.analysis.curves import StoredCurves, late_change
 from ablate.analysis.frames import curves_frame, runs_frame, setting_name, swept_knobs
 from ablate.analysis.samples import samples, speed_samples
-from ablate.analysis.tuning import judges, tuned
+from ablate.analysis.tuning import JUDGES, roles, tuned
 from ablate.claims.comparison import Comparison, DifferenceComparison, RatioComparison
 from ablate.claims.settings import NotTestable, settings_of
 from ablate.config.errors import UserError, listing
@@ -209,8 +209,8 @@ class Frames:
         return {str(setting): values for setting, values in alone.groupby("setting_id")["tokens_per_s"]}
 
     def tuned(self, knob: str, metric: str, settings: pd.DataFrame) -> tuple["Frames", list[str]]:
-        """Each setting at its best value of a knob, chosen on the first half of the seeds, judged on the other; and
-        what a reader must know: which seeds and data did what, which settings could not be tuned, and where the first
+        """Each setting at its best value of a knob, chosen on half of the seeds, judged on the other; and what a
+        reader must know: which seeds and data did what, which settings could not be tuned, and where the first
         value stands for all, since every run that should choose diverged.
 
         Raises NotTestable where the knob was not swept.
@@ -220,7 +220,7 @@ class Frames:
             chosen = tuned(runs, knob, metric)
         except UserError as error:
             raise NotTestable(str(error)) from error
-        fresh = judges(runs, knob) & runs["setting_id"].isin(chosen["setting_id"])
+        fresh = (roles(runs, knob) == JUDGES) & runs["setting_id"].isin(chosen["setting_id"])
         frames = replace(self, runs=runs[fresh].assign(**{knob: None}), halved=True)
         common = " that all settings have" if runs.groupby("seed").size().nunique() > 1 else ""
         text = ", and by the test data" if METRICS.known(metric).of_test else ""

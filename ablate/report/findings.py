@@ -198,12 +198,12 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
         for _, row in table.iterrows()
     ]
     notes = [
-        f"The learning rate is chosen on the first half of the seeds; the {measure_name(m.main, m.settings)}"
-        f"{'' if by_difference(m.main) else ' (geometric mean)'} is that of the other half. "
+        f"The learning rate is chosen on every second seed; the {measure_name(m.main, m.settings)}"
+        f"{'' if by_difference(m.main) else ' (geometric mean)'} is that of the others. "
         f"{what_chose(chosen_by(m.main), m.main, m.settings)}"
     ]
     if not table["any_best"].all():
-        notes.append("–: every run of the first half diverged, at each learning rate: none is the best.")
+        notes.append("–: every run that should choose diverged, at each learning rate: none is the best.")
     if len(table) < len(m.settings.drop_duplicates(others) if others else m.settings[:1]):
         notes.append("Left out: settings with too few seeds to choose by some and to judge by others.")
     notes += [future_note(m.settings)] * bool(future_note(m.settings))

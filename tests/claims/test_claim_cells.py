@@ -327,8 +327,8 @@ def test_an_absolute_level_holds_for_the_protocol_of_its_preset(knobs: dict[str,
 def test_tuned_takes_the_best_on_one_half_of_the_seeds_and_judges_on_the_other() -> None:
     settings = grid(model=["gru", "rnn"], lr=[0.5, 1.0])
     frame = runs(settings, [4, 2, 3, 5], seeds=16)
-    # lr=0.5 is lucky on the second half of gru's seeds: choosing there would be the winner's curse.
-    frame.loc[(frame["setting_id"] == "setting 0") & (frame["seed"] >= 8), "tail_perplexity"] = 0.1
+    # lr=0.5 is lucky on those of gru's seeds that judge: choosing there would be the winner's curse.
+    frame.loc[(frame["setting_id"] == "setting 0") & (frame["seed"] % 2 == 0), "tail_perplexity"] = 0.1
     one = verdict(frame, order=MODELS, tuned="lr")
     assert one.verdict == "confirmed"
     assert one.n == 8
@@ -372,7 +372,7 @@ def test_what_is_tuned_by_held_out_text_is_judged_by_the_test_text() -> None:
     one = verdict(frame, order=MODELS, tuned="lr", metric="best_val_perplexity")
     assert one.metric == "test_perplexity_at_best"
     assert "test data" in one.evidence
-    chosen = frame[(frame["seed"] >= 8) & frame["setting_id"].isin(["setting 1", "setting 2"])]
+    chosen = frame[(frame["seed"] % 2 == 0) & frame["setting_id"].isin(["setting 1", "setting 2"])]
     logs = np.log(chosen["test_perplexity_at_best"]).groupby(chosen["setting_id"]).mean()
     assert one.ratio == pytest.approx(np.exp(logs["setting 1"] - logs["setting 2"]))
 

@@ -128,7 +128,7 @@ class Walk:
         return pd.Series({run.config.seed: self.value(run.run_id) for run in runs}, dtype=float)
 
     def choosing_values(self, setting: Setting) -> pd.Series:
-        """Those of the seeds that choose: the lower half, or the only one, which leaves none to report by."""
+        """Those of the seeds that choose: every second one, or the only one, which leaves none to report by."""
         values = self.values(setting)
         return values[values.index.isin(self.choosing_seeds)]
 
