@@ -87,7 +87,7 @@ def summaries(
     values, setting = values[order], setting[order]
     n = np.bincount(setting, minlength=settings)
     start = np.cumsum(n) - n
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # values that lie decades apart
         _, sd = _mean_and_sd(values, setting, n)
         scaled = np.log(values) if geometric else values
         mean, scaled_sd = _mean_and_sd(scaled, setting, n)
@@ -103,16 +103,17 @@ def summaries(
         of_size = np.flatnonzero(n == size)
         boot[of_size] = bootstrap_means(scaled[start[of_size][:, None] + np.arange(size)], level)
     back = np.exp if geometric else np.asarray
-    return {
-        "": back(mean),
-        "_sd": sd,
-        "_median": median,
-        "_iqm": iqm,
-        "_low": back(mean - half),
-        "_high": back(mean + half),
-        "_boot_low": back(boot[:, 0]),
-        "_boot_high": back(boot[:, 1]),
-    }
+    with np.errstate(over="ignore"):
+        return {
+            "": back(mean),
+            "_sd": sd,
+            "_median": median,
+            "_iqm": iqm,
+            "_low": back(mean - half),
+            "_high": back(mean + half),
+            "_boot_low": back(boot[:, 0]),
+            "_boot_high": back(boot[:, 1]),
+        }
 
 
 def _mean_and_sd(values: np.ndarray, setting: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

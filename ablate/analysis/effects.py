@@ -42,7 +42,8 @@ def main_effects(runs: pd.DataFrame, metric: str, knobs: Sequence[str], level: f
             error, df = _over_seeds(group)
             half = special.stdtrit(df, 0.5 + level / 2) * error
             told = np.array([mean, mean - half, mean + half])
-            told = np.clip(told, *METRICS[metric].bounds) if by_difference(metric) else np.exp(told)
+            with np.errstate(over="ignore"):
+                told = np.clip(told, *METRICS[metric].bounds) if by_difference(metric) else np.exp(told)
             rows.append({"knob": knob, "value": value, "n": len(group)} | dict(zip(names, told, strict=True)))
     return pd.DataFrame(rows, columns=["knob", "value", "n", *names])
 

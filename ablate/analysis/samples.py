@@ -15,7 +15,7 @@ from ablate.config.metrics import METRICS, by_difference
 from ablate.records.timings import timings
 from ablate.stats import geometric_mean, t_interval
 
-SPEED_COLUMNS = ("setting_id", "machine", "threads", "launch", "tokens_per_s")
+SPEED_COLUMNS = ("setting_id", "machine", "threads", "engine", "measured_at", "launch", "tokens_per_s")
 
 
 def measured(runs: pd.DataFrame, metric: str) -> pd.Series:
@@ -41,8 +41,8 @@ def samples(runs: pd.DataFrame, metric: str) -> dict[str, pd.Series]:
 
 
 def speed_samples(sweep: Path) -> pd.DataFrame:
-    """Training tokens per second of every process of the speed lane: setting_id, machine, threads, launch,
-    tokens_per_s.
+    """Training tokens per second of every process of the speed lane: setting_id, machine, threads, engine, measured_at,
+    launch, tokens_per_s.
 
     One row per process, the median of its clean samples: samples of one process are alike, processes are what
     differs. Only of timings that can be believed as a whole.
@@ -58,6 +58,7 @@ def _processes(timing: dict[str, Any]) -> list[dict[str, Any]]:
     if timing["summary"]["train"]["tokens_per_s"] is None:
         return []
     common = {name: timing[name] for name in ("setting_id", "machine", "threads")}
+    common |= {"engine": timing.get("facts", {}).get("engine"), "measured_at": timing.get("measured_at", "")}
     return [
         common | {"launch": launch, "tokens_per_s": float(np.median(values))}
         for launch, values in clean_by_process(timing["samples"]["train"]).items()

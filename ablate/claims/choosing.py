@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ablate.claims.measured import LATE_CHANGE, ROUGHNESS, Frames
+from ablate.claims.measured import LATE_CHANGE, ROUGHNESS, SPEED, Frames
 from ablate.claims.protocol import departures, preset_path
 from ablate.claims.reading import Claim, read_claims
-from ablate.claims.settings import NotTestable, grouped, matching
+from ablate.claims.settings import NotTestable, grouped, matching, spoken_of
 from ablate.config.schema import CONFIG_ROOT
 from ablate.records.files import entries
 from ablate.records.manifest import load_manifest
@@ -58,6 +58,8 @@ def has_all_settings(frames: Frames, claim: Claim) -> bool:
         if claim.tuned and settings[claim.tuned].nunique(dropna=False) < 2:
             return False
         metric = claim.predicate.reads or claim.metric
+        if metric == SPEED:
+            settings = spoken_of(settings, claim.predicate.keys, claim.predicate.relevant)
         if metric not in (ROUGHNESS, LATE_CHANGE):  # curves take long to read
             settings = settings[settings["setting_id"].isin(frames.samples(metric, settings, level=0.95).values)]
         groups, along_with = grouped(settings, claim.predicate.keys, claim.predicate.relevant)

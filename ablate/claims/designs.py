@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ablate.config.errors import span
+from ablate.config.errors import counted, span
 from ablate.records.design import Designs
 
 
@@ -34,7 +34,8 @@ BY_PROTOCOL = "laid down by the timing protocol"
 def design_of(designs: Designs | None, runs: pd.DataFrame, settings: Collection[str]) -> Design:
     """That of a claim on these settings; runs are those of the sweep, also those that chose. None: nothing is known.
 
-    What was excluded is one of those that were declared; of sweeps read as one it may still count in another of them.
+    What was excluded is one of those that were declared, and is said: which runs count was then decided after somebody
+    could look. Of sweeps read as one it may still count in another of them.
     """
     own = runs[runs["setting_id"].isin(settings)]
     there = {str(name): int(n) for name, n in own["setting_id"].value_counts().items()}
@@ -45,13 +46,15 @@ def design_of(designs: Designs | None, runs: pd.DataFrame, settings: Collection[
         return Design(True, f"{ALWAYS_VALID}for no number of seeds was declared")
     excluded = {name: designs.excluded.get(name, frozenset()).difference(own["run_id"]) for name in there}
     whole = {name: n + len(excluded[name]) for name, n in there.items()}
+    left_out = sum(map(len, excluded.values()))
+    besides = f", {counted(left_out, 'run')} excluded since" if left_out else ""
     extended = {name for name, own in numbers.items() if len(own) > 1 or whole[name] > own[0]}
     if extended:
-        return Design(True, f"{ALWAYS_VALID}extended from {_steps(numbers, whole, extended)}")
+        return Design(True, f"{ALWAYS_VALID}extended from {_steps(numbers, whole, extended)}{besides}")
     if any(whole[name] < own[0] for name, own in numbers.items()):
-        return Design(True, f"{ALWAYS_VALID}{_part(numbers, whole)} declared seeds are there")
+        return Design(True, f"{ALWAYS_VALID}{_part(numbers, whole)} declared seeds are there{besides}")
     when = "before the first run" if numbers.keys() <= designs.of_setting.keys() else "by its command"
-    return Design(False, f"fixed n = {_range(there.values())}, declared {when}")
+    return Design(False, f"fixed n = {_range(whole.values())}, declared {when}{besides}")
 
 
 def _range(numbers: Collection[int]) -> str:

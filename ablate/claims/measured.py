@@ -11,11 +11,11 @@ import pandas as pd
 from ablate.analysis.aggregate import without_logarithm
 from ablate.analysis.curves import StoredCurves, late_change
 from ablate.analysis.frames import curves_frame, runs_frame, setting_name, swept_knobs
-from ablate.analysis.samples import samples, speed_samples
+from ablate.analysis.samples import SPEED_COLUMNS, samples, speed_samples
 from ablate.analysis.tuning import JUDGES, roles, tuned
 from ablate.claims.comparison import Comparison, DifferenceComparison, RatioComparison
 from ablate.claims.settings import NotTestable, settings_of
-from ablate.config.errors import UserError, listing
+from ablate.config.errors import UserError, counted, listing
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, FailedMetrics, by_difference, no_logarithm
 from ablate.config.registry import TASKS
 from ablate.records.design import Designs
@@ -33,6 +33,8 @@ from ablate.stats import (
 )
 
 SPEED = "tokens_per_s"
+TOGETHER = pd.Timedelta(hours=1)
+"""What lies farther apart was not timed by one command that takes its settings in turn."""
 ROUGHNESS = "roughness"
 LATE_CHANGE = "late_change"
 SEES_FUTURE = "sees_future"
@@ -197,16 +199,35 @@ class Frames:
 
     def processes(self, settings: pd.DataFrame) -> dict[str, pd.Series]:
         """Tokens per second of each process with one thread, on the machine that timed most of these settings."""
+        alone = self._timed_alone(settings)
+        return {str(setting): values for setting, values in alone.groupby("setting_id")["tokens_per_s"]}
+
+    def timed_apart(self, settings: pd.DataFrame) -> list[str]:
+        """What a reader must know of how these settings were timed: that not the settings alone may be what differs."""
+        notes = list[str]()
+        alone = self._timed_alone(settings).drop_duplicates("setting_id").reindex(columns=list(SPEED_COLUMNS))
+        if len(engines := alone["engine"].value_counts().sort_index()) > 1:
+            each = " and ".join(f"{counted(n, 'setting')} by {engine}" for engine, n in engines.items())
+            notes.append(f"timed with different engines, {each}: the engine is part of what differs")
+        when = pd.to_datetime(alone["measured_at"], utc=True, format="ISO8601", errors="coerce")
+        if (apart := when.max() - when.min()) > TOGETHER:
+            hours = apart / pd.Timedelta(hours=1)
+            span = f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
+            notes.append(
+                f"not timed in turn, but up to {span} apart: what changed on the machine meanwhile differs, too"
+            )
+        return notes
+
+    def _timed_alone(self, settings: pd.DataFrame) -> pd.DataFrame:
         if self.speed is None:
             self.speed = speed_samples(self.sweep) if self.sweep else pd.DataFrame()
         if self.speed.empty:
-            return {}
+            return pd.DataFrame(columns=list(SPEED_COLUMNS))
         alone = self.speed[(self.speed["threads"] == 1) & self.speed["setting_id"].isin(settings["setting_id"])]
         if alone.empty:
-            return {}
+            return alone
         timed = alone.groupby("machine")["setting_id"].nunique()
-        alone = alone[alone["machine"] == timed.idxmax()]
-        return {str(setting): values for setting, values in alone.groupby("setting_id")["tokens_per_s"]}
+        return alone[alone["machine"] == timed.idxmax()]
 
     def tuned(self, knob: str, metric: str, settings: pd.DataFrame) -> tuple["Frames", list[str]]:
         """Each setting at its best value of a knob, chosen on half of the seeds, judged on the other; and what a

@@ -72,6 +72,12 @@ def grouped(
     return list(groups.values()), along_with
 
 
+def spoken_of(settings: pd.DataFrame, keys: Sequence[str], relevant: Callable[[Key], bool]) -> pd.DataFrame:
+    """Those that a claim compares, which decide what is measured of them and where; all of them where there is none."""
+    own = settings[[relevant(key) for key in values_of(settings, keys)]]
+    return settings if own.empty else own
+
+
 def values_of(settings: pd.DataFrame, knobs: Sequence[str]) -> list[Key]:
     """The values of some knobs, setting by setting."""
     columns = [[plain(value) for value in settings[knob]] for knob in knobs]

@@ -178,3 +178,14 @@ class Not:
 
     def parts(self) -> Iterator[Part]:
         yield from self.child.parts()
+
+
+def takes_all(statement: Statement, negated: bool = False) -> bool:
+    """Whether it is true only if all of its elementary statements are, so that any one of them can contradict it;
+    `negated`: of its contrary."""
+    if isinstance(statement, Not):
+        return takes_all(statement.child, not negated)
+    if isinstance(statement, AtLeast):
+        number = statement.v if negated else statement.u
+        return number == len(statement.children) and all(takes_all(child, negated) for child in statement.children)
+    return True

@@ -14,8 +14,8 @@ from ablate.config.terminal import one_line, print_table
 STYLES = dict(zip(VERDICTS, ("green", "red", "yellow", "dim"), strict=True))
 
 
-def print_verdicts(verdicts: Sequence[Verdict], title: str, console: Console | None = None) -> None:
-    """The table, what is in it, and the evidence line by line."""
+def print_verdicts(verdicts: Sequence[Verdict], title: str, level: float, console: Console | None = None) -> None:
+    """The table, what is in it, and the evidence line by line; level is that at which the verdicts were reached."""
     console = console or terminal()
     print_table(console, verdicts_table(verdicts, title))
     console.print()
@@ -23,7 +23,7 @@ def print_verdicts(verdicts: Sequence[Verdict], title: str, console: Console | N
         line = Text(one_line(f"{verdict.id}: "), style="bold", overflow="fold")
         console.print(line.append(one_line(verdict.evidence), style="not bold"), highlight=False)
     console.print()
-    console.print(footnote(verdicts), style="dim", highlight=False)
+    console.print(footnote(verdicts, level), style="dim", highlight=False)
 
 
 def verdicts_table(verdicts: Sequence[Verdict], title: str) -> Table:
@@ -47,7 +47,7 @@ def verdicts_table(verdicts: Sequence[Verdict], title: str) -> Table:
     return table
 
 
-def footnote(verdicts: Sequence[Verdict]) -> str:
+def footnote(verdicts: Sequence[Verdict], level: float) -> str:
     """How the verdicts came about."""
     counts = ", ".join(
         f"{count} {name}" for name in VERDICTS if (count := sum(verdict.verdict == name for verdict in verdicts))
@@ -58,7 +58,7 @@ def footnote(verdicts: Sequence[Verdict]) -> str:
         "tokens per second; p: two-sided, corrected over the parts of a claim, not over claims, and 1/e where it is "
         "always valid; ranks: p of the rank test of that comparison alone, a check; needed: about how large an n "
         f"settles it in four of five sweeps, with its 80 % interval{f'. {methods}' if methods else ''}. "
-        f"{family(verdicts)}"
+        f"{family(verdicts, level)}"
         + " † rests on settings that see the future."
         * any(verdict.sees_future for verdict in verdicts)
     )

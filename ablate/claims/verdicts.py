@@ -12,12 +12,12 @@ from ablate.analysis.tuning import reporting
 from ablate.claims.comparison import Comparison, DifferenceComparison, RatioComparison
 from ablate.claims.designs import BY_PROTOCOL, Design, design_of
 from ablate.claims.knobs import knob_fields
-from ablate.claims.measured import SEES_FUTURE, Frames, Samples
+from ablate.claims.measured import SEES_FUTURE, SPEED, Frames, Samples
 from ablate.claims.parts import Fact, Part, Share
 from ablate.claims.protocol import departures
 from ablate.claims.reading import Claim
-from ablate.claims.settings import Group, NotTestable, grouped, matching
-from ablate.claims.statements import Statement, every, most
+from ablate.claims.settings import Group, NotTestable, grouped, matching, spoken_of
+from ablate.claims.statements import Statement, every, most, takes_all
 from ablate.config.errors import counted
 from ablate.stats import Needed, of_a_page
 
@@ -32,7 +32,8 @@ class Verdict:
     """One claim on one sweep.
 
     `ratio`, `low` and `high` are those of the comparison that decides: the weakest one if the claim is confirmed, or
-    undecided with an estimate in its favour; otherwise the clearest contradiction. `bound` is what the ratio is
+    undecided with an estimate in its favour; otherwise the clearest contradiction. Of a claim that does not take all of
+    its comparisons (`in: most`) it is the weakest of those that it takes, on either side. `bound` is what the ratio is
     compared with: 1 unless the claim has a margin. A metric that may be 0 has `difference`, `difference_low` and
     `difference_high` instead, in its unit. A claim about a share of runs has `share`, `share_low` and `share_high`, and
     `share_bound`, the share claimed.
@@ -140,6 +141,8 @@ def groups_to_test(
         frames, tuning = frames.tuned(claim.tuned, metric, settings)
         settings = frames.settings
         notes += tuning
+    if metric == SPEED:
+        settings = spoken_of(settings, predicate.keys, predicate.relevant)
     data = frames.samples(predicate.reads or metric, settings, level)
     measured = settings[settings["setting_id"].isin(data.values)]
     groups, along_with = grouped(measured, predicate.keys, predicate.relevant)
@@ -156,6 +159,7 @@ def groups_to_test(
         design = design_of(frames.declared, looked_at, set(candidates["setting_id"] if claim.tuned else used))
     else:
         design = Design(False, f"fixed n, {BY_PROTOCOL}")
+        notes += frames.timed_apart(settings[settings["setting_id"].isin(used)])
     data = replace(data, always_valid=design.always_valid, design=design.text)
     diverged = sum(int(np.isinf(data.values[setting]).sum()) for setting in used)
     notes += [f"{counted(diverged, 'run')} diverged"] * (diverged > 0)
@@ -273,8 +277,14 @@ def estimates(part: Part) -> dict[str, float]:
 def evidence(whole: Statement, part: Part, verdict: str, speaks_for: bool, p: float, data: Samples) -> str:
     """The part that decides, and how it stands among the others."""
     count = len(list(whole.parts()))
-    for_it = "the weakest" if verdict == "confirmed" else "the least settled"
-    lead = f"{for_it if speaks_for else 'the clearest contradiction'} of {count} comparisons: " if count > 1 else ""
+    lead = ""
+    if count > 1:
+        which = "weakest" if verdict == "confirmed" else "least settled"
+        if takes_all(whole):
+            lead = f"the {which if speaks_for else 'clearest contradiction'} of {count} comparisons: "
+        else:  # of the others, some may contradict a claim that is confirmed, or support one that is refuted
+            which = which if speaks_for else "weakest contradiction"
+            lead = f"of {count} comparisons the {which} that it takes: "
     if part.is_fact:
         return f"{lead}{part.effect}{part.against}: {part.method.removeprefix('fact: ')}, a fact and no estimate"
     runs = f", n = {part.n} {data.unit}" if isinstance(part, Comparison) else ""
@@ -287,6 +297,8 @@ def outlook(part: Part, needed: int | None, between: Needed, speaks_for: bool, u
         against = "" if speaks_for else "points against the claim; "
         about = f"{against}about {needed_text(needed, between)} {unit}"
         return f"{about} would {'settle' if speaks_for else 'refute'} it in four of five sweeps"
+    if not part.n:
+        return "no seed is in all of the settings that this compares, and the always-valid test compares seed by seed"
     if part.n < 2:
         return "from a single value nothing can be said of the spread"
     return f"no number of {unit} up to 10,000 would settle it if this is how it is"
@@ -300,7 +312,7 @@ def needed_text(needed: int | None, between: Needed, short: bool = False) -> str
     return f"{needed} ({low}{'–' if short else ' or more'})" if high is None else f"{needed} ({low}–{high})"
 
 
-def family(verdicts: Sequence[Verdict], level: float = 0.95) -> str:
+def family(verdicts: Sequence[Verdict], level: float) -> str:
     """How many of the verdicts stand beside all others, and by which correction; empty where none is a test."""
     tested = [one for one in verdicts if not math.isnan(one.p_page)]
     decided = [one for one in tested if one.verdict in VERDICTS[:2]]

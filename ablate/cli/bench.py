@@ -89,7 +89,7 @@ def engines_parser() -> Parser:
         "alone is scored, as in task=classification",
     )
     engines.add_argument(
-        "--seconds", type=seconds, default=5.0, help="time for each row of the table, at least 3 rounds (default: 5)"
+        "--seconds", type=seconds, default=5.0, help="time for each row of the table, at least 6 rounds (default: 5)"
     )
     engines.add_argument(
         "--out", type=Path, default=Path("results/bench-engines"), help="folder of engines.csv and engines.png"

@@ -122,7 +122,7 @@ def claims(arguments: list[str]) -> int:
                 of_sweep = {"folder": str(sweep), "sweep": frames.name, "problems": list(map(str, frames.problems))}
                 judged.append({**of_sweep, "warnings": frames.warnings, "claims": verdicts_json(verdicts)})
             elif verdicts:
-                print_verdicts(verdicts, title=frames.name)
+                print_verdicts(verdicts, frames.name, given.level)
             else:
                 tell(
                     f"{frames.name}: no claim belongs to this sweep; "

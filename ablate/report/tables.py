@@ -259,6 +259,15 @@ def bounded(mean: float, low: float, high: float, top: float) -> str:
     return f"{mean:.{digits}f}" + ("" if math.isnan(low) else f" ({low:.{digits}f}–{high:.{digits}f})")
 
 
+HUGE = 1e9
+"""From here on numbers have a power of ten, not all of their digits."""
+
+
+def _end(value: float, digits: int) -> str:
+    """An end of an interval; ∞ where it is beyond all numbers."""
+    return "∞" if math.isinf(value) else f"{value:.{digits}g}"
+
+
 def plus_minus(mean: float, low: float, high: float) -> str:
     """`3.21 ± 0.04`, with the digits that the interval supports; `5.1 (3.9–6.7)` where it reaches farther to one side.
 
@@ -268,13 +277,14 @@ def plus_minus(mean: float, low: float, high: float) -> str:
         return "–"
     if math.isnan(high) or math.isnan(low):
         return f"{mean:.4g}"
+    if mean >= HUGE or high >= 1e6 * abs(mean) > 0:  # or two runs that have nothing in common
+        digits = 4 if high < 1e6 * mean else 2
+        return f"{mean:.4g} ({_end(low, digits)}–{_end(high, digits)})"
     below, above = mean - low, high - mean
     half = min(below, above)
     digits = 2 if half <= 0 else min(4, max(0, 1 - math.floor(math.log10(half))))
     if f"{below:.{digits}f}" == f"{above:.{digits}f}":
         return f"{mean:.{digits}f} ± {half:.{digits}f}"
-    if high >= 1e6 * mean:  # two runs that have nothing in common
-        return f"{mean:.4g} ({low:.2g}–{high:.2g})"
     return f"{mean:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 

@@ -33,7 +33,8 @@ def geometric_mean(values: ArrayLike, level: float = 0.95) -> tuple[float, float
     logs = np.log(np.asarray(values, dtype=float))
     if not len(logs):
         return math.nan, math.nan, math.nan
-    low, high = np.exp(t_interval(logs, level))
+    with np.errstate(over="ignore"):  # of two runs that have nothing in common the interval ends at ∞
+        low, high = np.exp(t_interval(logs, level))
     return float(np.exp(logs.mean())), float(low), float(high)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ablate.stats import always_valid
 from ablate.stats.always_valid import SequentialT
-from ablate.stats.contrast import Contrast
+from ablate.stats.contrast import Contrast, Identical
 from ablate.stats.effect import Effect
 from ablate.stats.independent import Welch, two_samples, welch
 from ablate.stats.paired import by_seed, common_seeds, identical, signed_rank
@@ -47,14 +47,12 @@ class RatioTest(Effect):
 def ratio(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> RatioTest:
     """The ratio a/b of two samples: Welch's t on logarithms; ranks where runs diverged (±∞) or nothing spreads.
 
-    Of two series by seed that agree in every seed it is a fact that they are equal. NaNs are left out.
+    Of two series by seed that agree in every seed it is a fact that they are equal, unless all values are whole
+    numbers: counts, such as epochs until something, agree by chance. NaNs are left out.
     """
-    left, right = logs(a), logs(b)
-    if isinstance(a, pd.Series) and isinstance(b, pd.Series):
-        same = identical(pd.Series(left, a.index), pd.Series(right, b.index), level)
-        if same:
-            return RatioTest(same)
-    return RatioTest(two_samples(left, right, level))
+    if isinstance(a, pd.Series) and isinstance(b, pd.Series) and (same := _identical(a, b, level)):
+        return RatioTest(same)
+    return RatioTest(two_samples(logs(a), logs(b), level))
 
 
 def ratio_contrast(weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float = 0.95) -> RatioTest:
@@ -68,12 +66,19 @@ def ratio_contrast(weights: Mapping[str, float], values: Mapping[str, pd.Series]
 
 def always_valid_ratio(weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float = 0.95) -> RatioTest:
     """`ratio_contrast`, and with weights 1 and −1 `ratio`, by the test that holds however often one looks."""
-    scaled = {name: pd.Series(logs(values[name]), values[name].index) for name in weights}
     if list(weights.values()) == [1.0, -1.0]:
-        first, second = scaled.values()
-        if same := identical(first, second, level):
+        first, second = (values[name] for name in weights)
+        if same := _identical(first, second, level):
             return RatioTest(same)
+    scaled = {name: pd.Series(logs(values[name]), values[name].index) for name in weights}
     return RatioTest(always_valid.by_seed(weights, scaled, level))
+
+
+def _identical(a: pd.Series, b: pd.Series, level: float) -> Identical | None:
+    """The fact that two settings train alike (see `paired.identical`); none from whole numbers."""
+    if all((side.dropna() % 1 == 0).all() for side in (a, b)):
+        return None
+    return identical(*(pd.Series(logs(side), side.index) for side in (a, b)), level)
 
 
 def contrast(weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float = 0.95) -> Contrast:

@@ -19,7 +19,7 @@ from ablate.config.errors import counted, listing
 from ablate.config.resolved import Resolved
 from ablate.config.schema import to_dict
 from ablate.records.environment import cores
-from ablate.timing.kept import at_hand, machine_of, store
+from ablate.timing.kept import at_hand, machine_of, store, stored
 from ablate.timing.machine import gemm_gflops, speed_lane
 from ablate.timing.process import START_S, Processes, WorkerFailed, WorkerHung
 from ablate.timing.samples import SUBJECTS, Protocol, Timing, conclude, enough, sample
@@ -47,7 +47,8 @@ def time_missing(
 ) -> bool:
     """Time every setting that has no clean timing on this machine (`again`: every setting) and keep the timings.
 
-    A clean timing that another sweep in the same results folder has of a setting is copied. Takes the whole machine.
+    A clean timing that another sweep in the same results folder has of a setting is copied; one that is there already
+    is not replaced by one that is not clean. Takes the whole machine.
     What cannot be timed is said once for each reason; False where that is all there was to time. Raises UserError
     where another ablate trains or measures on it.
     """
@@ -73,6 +74,9 @@ def time_missing(
                 if timing.failure:
                     failed.setdefault(timing.failure, []).append(timing)
                     hung |= {timing.setting_id: []} if timing.facts.get("hung") else {}
+                elif not timing.clean and stored(sweep, timing.setting_id, n, timing.machine):
+                    name = f"{timing.config['model']['name']} ({timing.setting_id})"
+                    say(escape(f"kept the earlier timing of {name}: of the new one {timing.summary['train']['why']}"))
                 else:
                     store(sweep, timing)
                     timed += 1

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.analysis.samples import measured, samples, setting_losses, speed_samples, typical
+from ablate.analysis.samples import SPEED_COLUMNS, measured, samples, setting_losses, speed_samples, typical
 from ablate.config.errors import UserError
 from ablate.config.metrics import METRICS, Metric
 
@@ -87,17 +87,22 @@ def test_a_row_per_process(tmp_path: Path) -> None:
     }.items():
         (speed / f"{name}.json").write_text(json.dumps(content))
     (speed / "d.json").write_text("{")
-    frame = speed_samples(tmp_path)
-    assert frame.to_dict("records") == [
-        {"setting_id": "a", "machine": "abc", "threads": 1, "launch": 0, "tokens_per_s": 12},
-        {"setting_id": "a", "machine": "abc", "threads": 1, "launch": 1, "tokens_per_s": 35},
+    common = {"setting_id": "a", "machine": "abc", "threads": 1, "engine": None, "measured_at": ""}
+    assert speed_samples(tmp_path).to_dict("records") == [
+        common | {"launch": 0, "tokens_per_s": 12},
+        common | {"launch": 1, "tokens_per_s": 35},
     ]
+    when = {"facts": {"engine": "eager"}, "measured_at": "2026-01-05"}
+    (speed / "a-abc-1.json").write_text(json.dumps(first | when))
+    assert set(speed_samples(tmp_path)[["engine", "measured_at"]].itertuples(index=False, name=None)) == {
+        ("eager", "2026-01-05")
+    }
 
 
 def test_no_timings(tmp_path: Path) -> None:
     frame = speed_samples(tmp_path)
     assert frame.empty
-    assert list(frame.columns) == ["setting_id", "machine", "threads", "launch", "tokens_per_s"]
+    assert list(frame.columns) == list(SPEED_COLUMNS)
 
 
 def test_of_a_metric_that_is_better_when_higher_a_diverged_run_is_below_any() -> None:

@@ -14,7 +14,9 @@ from ablate.claims import Frames, Verdict
 from ablate.claims.choosing import claim_files, claims_for, has_all_settings
 from ablate.claims.measured import roughness
 from ablate.claims.reading import make_claim
+from ablate.claims.table import footnote
 from ablate.claims.verdicts import evaluate, judge, verdicts_frame
+from ablate.records.design import Designs
 from tests.claims.simulated import BASELINE, grid
 
 
@@ -73,6 +75,51 @@ def test_an_undecided_claim_shows_the_part_that_it_hangs_on() -> None:
     assert re.search(rf"; points against .*\babout {against.needed} .*seeds .*\brefute\b", against.evidence)
     none = verdict(runs(settings, [2] * 6, seeds=1), order=MODELS)
     assert "from a single value" in none.evidence
+
+
+def test_of_a_claim_that_takes_most_groups_the_weakest_that_it_takes_is_named() -> None:
+    """Of five groups three decide, whatever the others show: 1.3 contradicts, and is not what the verdict rests on."""
+    settings = grid(num_hiddens=[8, 16, 32, 64, 128], model=["gru", "rnn"])
+    medians = [value for ratio in (0.7, 0.75, 0.8, 1.3, 1.4) for value in (2 * ratio, 2.0)]
+    for order, verdict_, told in (
+        (["gru", "rnn"], "confirmed", "Of 5 comparisons the weakest that it takes: model gru/rnn = 0.8"),
+        (["rnn", "gru"], "refuted", "Of 5 comparisons the weakest contradiction that it takes: model rnn/gru = 1.2"),
+    ):
+        one = verdict(runs(settings, medians), order={"along": "model", "ascending": order, "in": "most"})
+        assert one.verdict == verdict_
+        assert one.evidence.startswith(told)
+
+
+def test_what_takes_one_of_two_comparisons_has_no_weakest() -> None:
+    """Not converged: beyond one of two bounds, and far from the other."""
+    frame = runs([{"model": "gru"}], [2])
+    curves = pd.concat(
+        pd.DataFrame({"run_id": run, "epoch": range(40), "perplexity": np.exp(-0.2 * np.arange(40)) * (1 + k / 100)})
+        for k, run in enumerate(frame["run_id"])
+    )
+    one = verdict(Frames(frame, curves), not_converged={"within": 0.01})
+    assert one.verdict == "confirmed"
+    assert one.evidence.startswith("Of 2 comparisons the weakest that it takes: last 5 %")
+
+
+def test_those_that_stand_are_counted_at_the_level_of_the_verdicts() -> None:
+    """Nothing is corrected over a single claim: what is decided stands, at whatever level."""
+    values = [2.0, 2.1, 2.2, 2.3, 2.15, 2.2, 2.4, 2.3]
+    frames = Frames(runs(grid(model=["gru", "rnn"]), [1, 1], seeds=4).assign(tail_perplexity=values))
+    claim = make_claim({"id": "c", "statement": "It is so.", "order": MODELS})
+    for level, told in ((0.6, "1 of the 1 verdict stands"), (0.99, "1 undecided")):
+        one = evaluate(frames, [claim], level)
+        assert told in footnote(one, level), one
+    assert 0.05 < one[0].p < 0.4
+
+
+def test_settings_without_a_common_seed_are_said_where_the_test_goes_by_seed() -> None:
+    frame = runs(grid(model=["gru", "rnn"]), [2, 3], seeds=16)
+    apart = frame[(frame["model"] == "gru") == (frame["seed"] < 8)]
+    assert verdict(apart, order=MODELS).verdict == "confirmed"
+    one = verdict(Frames(apart, designs=Designs()), order=MODELS)
+    assert (one.verdict, one.n, one.needed) == ("undecided", 0, None)
+    assert "no seed is in all of the settings" in one.evidence
 
 
 def test_of_equally_sure_steps_the_smallest_is_the_weakest() -> None:
@@ -393,6 +440,49 @@ def test_timings_of_the_machine_that_timed_most_settings_with_one_thread() -> No
     assert one.ratio == pytest.approx(5 / 6, rel=0.02)
     lstm = verdict(Frames(frame, speed=speed), metric="tokens_per_s", order=MODELS | {"ascending": ["lstm", "rnn"]})
     assert lstm.evidence == "No measured setting with model=lstm."
+
+
+def timings(**of_setting: tuple[str, str, str, float]) -> pd.DataFrame:
+    """Five processes of each setting: machine, engine, when, tokens per second."""
+    spread = np.exp(np.linspace(-0.01, 0.01, 5))
+    return pd.DataFrame(
+        [
+            {"setting_id": name.strip("_").replace("_", " "), "machine": machine, "threads": 1, "launch": k}
+            | {"engine": engine, "measured_at": when, "tokens_per_s": speed * factor}
+            for name, (machine, engine, when, speed) in of_setting.items()
+            for k, factor in enumerate(spread)
+        ]
+    )
+
+
+def test_speeds_of_different_engines_and_times_are_said() -> None:
+    frame = runs(grid(model=["gru", "mgu"]), [2, 2])
+    claim = {"order": {"along": "model", "ascending": ["mgu", "gru"]}, "metric": "tokens_per_s"}
+    of_gru, early, late = ("m", "torch_nn", "2026-01-05T10:00:00+00:00", 9e4), "2026-01-05T10:03:00+00:00", "2026-01-08"
+    for of_mgu, told in (
+        (("m", "torch_nn", early, 5e4), ()),
+        (("m", "eager", early, 5e4), ("timed with different engines, 1 setting by eager and 1 setting by torch_nn",)),
+        (("m", "torch_nn", late, 5e4), ("not timed in turn, but up to 3 days apart",)),
+        (("m", "eager", late, 5e4), ("different engines", "days apart")),
+    ):
+        one = verdict(Frames(frame, speed=timings(setting_0=of_gru, setting_1=of_mgu)), **claim)
+        assert one.verdict == "confirmed"
+        assert [said in one.evidence for said in ("different engines", "apart")] == [
+            any(said in text for text in told) for said in ("different engines", "apart")
+        ]
+        assert all(text in one.evidence for text in told)
+
+
+def test_speeds_come_from_the_machine_that_timed_what_is_compared() -> None:
+    """Not from one that has timed more of the other settings."""
+    frame = runs(grid(model=["gru", "lstm", "rnn", "mgu"]), [2] * 4)
+    speed = pd.concat(
+        [
+            timings(setting_0=("a", "e", "", 5e4), setting_1=("a", "e", "", 5e4), setting_3=("a", "e", "", 5e4)),
+            timings(setting_0=("b", "e", "", 5e4), setting_2=("b", "e", "", 6e4)),
+        ]
+    )
+    assert verdict(Frames(frame, speed=speed), order=MODELS, metric="tokens_per_s").verdict == "confirmed"
 
 
 def test_a_gpu_is_named_without_its_number() -> None:

@@ -175,12 +175,19 @@ def test_one_extended_setting_is_enough() -> None:
     assert design_of(designs, runs, ["a"]).text == "fixed n = 6, declared before the first run"
 
 
-@pytest.mark.parametrize(("excluded", "there"), [("x", 5), ("xy", 4), ("a0", 6)])
-def test_an_excluded_run_counts_as_one_of_the_declared(excluded: str, there: int) -> None:
-    """Once: also where a run is excluded from one sweep, and counts in another that is read with it."""
+@pytest.mark.parametrize(
+    ("excluded", "there", "said"),
+    [("x", 5, ", 1 run excluded since"), ("xy", 4, ", 2 runs excluded since"), ("a0", 6, "")],
+)
+def test_an_excluded_run_counts_as_one_of_the_declared_and_is_said(excluded: str, there: int, said: str) -> None:
+    """Once: also where a run is excluded from one sweep, and counts in another that is read with it. Five were never
+    declared where one of six is excluded.
+    """
     runs = ["a0"] if excluded == "a0" else [*excluded]
     designs = Designs({"a": ((6, "t"),)}, excluded={"a": frozenset(runs)})
-    assert design_of(designs, runs_of(a=there), ["a"]).text == f"fixed n = {there}, declared before the first run"
+    assert design_of(designs, runs_of(a=there), ["a"]).text == f"fixed n = 6, declared before the first run{said}"
+    extended = design_of(Designs({"a": ((3, "t"), (6, "u"))}, excluded=designs.excluded), runs_of(a=there), ["a"])
+    assert extended.text == f"always-valid, extended from 3 to 6{said}"
 
 
 # --- over the page ----------------------------------------------------------------------------------------------------

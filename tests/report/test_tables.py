@@ -48,6 +48,9 @@ def test_how_long_runs_were_trained(epochs: float, text: str) -> None:
         (10.0, 9.6, 10.417, "10.00 (9.60–10.42)"),
         (100.0, 50.0, 200.0, "100 (50–200)"),
         (2.0, 1e-9, 4e9, "2 (1e-09–4e+09)"),
+        (3.15e30, 3.03e30, 3.28e30, "3.15e+30 (3.03e+30–3.28e+30)"),
+        (1.7e75, 0.0, math.inf, "1.7e+75 (0–∞)"),
+        (-3.0, -3.4, -2.5, "-3.00 (-3.40–-2.50)"),
     ],
 )
 def test_an_interval_that_reaches_farther_to_one_side_shows_its_ends(

@@ -9,6 +9,7 @@ from scipy import stats
 
 from ablate.stats import (
     RatioTest,
+    always_valid_ratio,
     detectable_ratio,
     least_runs,
     paired_ratio,
@@ -211,6 +212,16 @@ def test_identical_runs_are_a_fact() -> None:
     assert not ratio(series(1, 1, 1), series(1, 1, 1)).is_fact  # a ceiling, which others may reach too
     assert not ratio(series(1.5), series(1.5)).is_fact
     assert not ratio(a.to_numpy(), a.to_numpy()).is_fact  # nothing says which run has which seed
+
+
+def test_counts_that_agree_are_no_fact() -> None:
+    """Two settings reach a value after 12 and 15 epochs each: by chance, as few numbers of epochs are to be had."""
+    a = series(12, 15)
+    for test in (ratio(a, a.copy()), always_valid_ratio({"a": 1.0, "b": -1.0}, {"a": a, "b": a.copy()})):
+        assert not test.is_fact
+        assert test.p_above() > 0.4
+        assert test.p_below(1.05) > 0.025
+    assert list(pairwise_ratios({"a": a, "b": a.copy()}, [("a", "b")]).p) == pytest.approx([1])
 
 
 def test_diverged_runs_make_it_a_rank_test() -> None:

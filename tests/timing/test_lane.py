@@ -286,6 +286,31 @@ def test_a_clean_timing_is_not_measured_again(setting: dict[str, Config], tmp_pa
     assert stored(tmp_path, own, 1, "elsewhere") is None
 
 
+def test_a_clean_timing_is_not_replaced_by_one_that_was_disturbed(
+    setting: dict[str, Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = {"tokens_per_s": 1.0, "low": 1.0, "high": 1.0, "n": 9, "of": 9, "why": ""}
+    [own] = setting
+    here = fingerprint()["id"]
+    config = {"model": {"name": "gru"}}
+    store(tmp_path, Timing(own, here, 1, config, fingerprint(), summary={"train": clean}))
+
+    def measured(summary: dict[str, Any]) -> Callable[..., list[Timing]]:
+        return lambda *_: [Timing(own, here, 1, config, fingerprint(), summary={"train": summary})]
+
+    said: list[str] = []
+    disturbed = clean | {"tokens_per_s": None, "why": "only 2 of 9 samples are clean"}
+    monkeypatch.setattr(lane, "measure", measured(disturbed))
+    assert lane.time_missing(tmp_path, setting, [1], QUICK, said.append, again=True)
+    assert said[-1] == f"kept the earlier timing of gru ({own}): of the new one only 2 of 9 samples are clean"
+    assert stored(tmp_path, own, 1, here) is not None
+    monkeypatch.setattr(lane, "measure", measured(clean | {"tokens_per_s": 2.0}))
+    assert lane.time_missing(tmp_path, setting, [1], QUICK, said.append, again=True)
+    found = stored(tmp_path, own, 1, here)
+    assert found is not None
+    assert found.summary["train"]["tokens_per_s"] == 2.0
+
+
 def test_a_clean_timing_of_another_sweep_is_taken_over(setting: dict[str, Config], tmp_path: Path) -> None:
     clean = {"tokens_per_s": 1.0, "low": 1.0, "high": 1.0, "n": 9, "of": 9, "why": ""}
     [own] = setting

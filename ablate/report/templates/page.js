@@ -115,6 +115,7 @@
 
   // So many digits, and a power of ten from as many places on: what Python's format "g" writes.
   function general(value, digits, places = digits) {
+    if (!Number.isFinite(value)) return "\u221e";
     const rounded = Number(value.toPrecision(digits));
     if (rounded === 0 || (Math.abs(rounded) >= 1e-4 && Math.abs(rounded) < 10 ** places)) return String(rounded);
     const [digit, power] = rounded.toExponential().split("e");
@@ -131,11 +132,15 @@
       return fixed(mean, digits) + reach;
     }
     if (Number.isNaN(low) || Number.isNaN(high)) return general(mean, 4);
+    const wide = high >= 1e6 * Math.abs(mean) && mean !== 0;
+    if (mean >= 1e9 || wide) {
+      const digits = wide ? 2 : 4;
+      return `${general(mean, 4)} (${general(low, digits)}${DASH}${general(high, digits)})`;
+    }
     const [below, above] = [mean - low, high - mean];
     const half = Math.min(below, above);
     const digits = half <= 0 ? 2 : Math.min(4, Math.max(0, 1 - Math.floor(Math.log10(half))));
     if (fixed(below, digits) === fixed(above, digits)) return `${fixed(mean, digits)} ± ${fixed(half, digits)}`;
-    if (high >= 1e6 * mean) return `${general(mean, 4)} (${general(low, 2)}${DASH}${general(high, 2)})`;
     return `${fixed(mean, digits)} (${fixed(low, digits)}${DASH}${fixed(high, digits)})`;
   }
 
