@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints, overload
 
-from ablate.cells.functions import ACTIVATIONS, sigmoid
+from ablate.cells.functions import ACTIVATIONS, Absent, sigmoid
 from ablate.cells.structure import Structure, structure_of
 from ablate.config.errors import ConfigError, listing, place
 from ablate.config.registry import CELLS, TYPED, Knob
@@ -205,7 +205,7 @@ class Variant:
 
         new = self.cell.equations(x, *states, **weights, **self.keywords, candidate=candidate)
         new = new if isinstance(new, tuple) else (new,)
-        return new, noted[-1] if noted else new[0]
+        return new, noted[-1] if noted and not isinstance(noted[-1], float | int | Absent) else new[0]
 
     @cached_property
     def structure(self) -> Structure:

@@ -25,6 +25,9 @@ NUMBERS: Mapping[str, Callable[..., float]] = {
 }
 """The pointwise functions by name, of numbers. torch has each of them under the same name."""
 
+ARGUMENTS: Mapping[str, int] = {"maximum": 2, "minimum": 2, "where": 3}
+"""How many each takes, where that is not one."""
+
 
 def apply(name: str, *arguments: Any) -> Any:
     """A pointwise function of what may be tensors, values of a trace, or numbers."""
@@ -99,16 +102,25 @@ def identity(a: Any) -> Any:
 
 
 def concat(*parts: Any) -> Any:
-    """Side by side, (…, H) each → (…, k·H); states that the model does without are left out."""
+    """Side by side, (…, H) each → (…, k·H); states that the model does without are left out.
+
+    A number, as a gate that the model fixes is one, stands for (…, H) of them.
+    """
     there = [part for part in parts if part is not None and not isinstance(part, Absent)]
-    if not there:
-        return ABSENT
-    symbolic = getattr(there[0], "apply_concat", None)
+    like = next((part for part in there if not isinstance(part, float | int)), None)
+    if like is None:
+        return there[0] if len(there) == 1 else ABSENT
+    symbolic = getattr(like, "apply_concat", None)
     if symbolic:
         return symbolic(*there)
     import torch
 
-    return torch.cat(there, -1)
+    tensors = [one for one in there if not isinstance(one, float | int)]
+    rows = torch.broadcast_shapes(*(one.shape[:-1] for one in tensors))  # of vectors none
+    H = min(one.shape[-1] for one in tensors)
+    return torch.cat(
+        [like.new_full((*rows, H), one) if isinstance(one, float | int) else one.expand(*rows, -1) for one in there], -1
+    )
 
 
 ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {"tanh": tanh, "relu": relu, "identity": identity}

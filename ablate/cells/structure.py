@@ -181,6 +181,8 @@ def _measured(variant: Variant, why: str) -> Structure:
             value, matrix = args
             if function not in (torch.Tensor.matmul, torch.matmul, torch.Tensor.__matmul__):
                 raise TypeError(f"weights are for products, value @ W.{matrix.key[0]}")
+            if not value.is_floating_point():
+                raise ValueError(f"W.{matrix.key[0]} multiplies a comparison, a tensor of bool or of integers")
             rows[matrix.key] = value.shape[-1] // H
             return value.new_full((*value.shape[:-1], H), 0.5)
 
@@ -267,7 +269,9 @@ def _mistake(cell: Cell, error: Exception) -> ConfigError:
             "one; use where(condition, a, b) of ablate.cells.functions, which chooses unit by unit"
         )
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return ConfigError(f"cell {cell.name}: {said} ({line})")
+    # What torch says of comparisons, and of what is none where it wants one.
+    remedy = "; where(condition, a, b) of ablate.cells.functions makes numbers of one" if "bool" in said else ""
+    return ConfigError(f"cell {cell.name}: {said} ({line}){remedy}")
 
 
 def _line(error: Exception, function: Callable[..., Any]) -> str:

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from ablate.cells.cell import Cell, cell
+from ablate.cells.derivative import Derived, derived_or_why_not
 from ablate.cells.functions import concat, exp, log, maximum, minimum, relu, sigmoid, softplus, sqrt, tanh, where
 from ablate.config.errors import ConfigError
 from ablate.config.registry import CELLS
 from ablate.config.schema import Config
 from ablate.networks.network import Network
 from ablate.networks.parameters import initial
+from ablate.networks.recurrence import recurrence
 
 V, T, B, H = 6, 5, 3, 4
 
@@ -34,6 +36,19 @@ def two_ways(config: Config) -> tuple[torch.Tensor, torch.Tensor]:
     nets = [Network(config, V, parameters, project=project) for project in (False, True)]
     one, other = (net(tokens, net.initial_state(B))[0] for net in nets)
     return one, other
+
+
+def by_the_derivative(config: Config) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits by the very equations, and by all steps of a layer at once."""
+    parameters = initial(config, V, torch.Generator().manual_seed(0), torch.float64)
+    tokens = torch.randint(V, (T, B), generator=torch.Generator().manual_seed(1))
+    stacked = {
+        name: value.view(1, *((1, -1) if value.dim() == 1 else value.shape)) for name, value in parameters.items()
+    }
+    alone, together = Network(config, V, parameters), Network(config, V, stacked, project=True, recurrence=recurrence)
+    assert together.layers[0][0].derivative is not None
+    other, _ = together(tokens.unsqueeze(0), together.initial_state(1, B))
+    return alone(tokens, alone.initial_state(B))[0], other[0]
 
 
 def config_of(compose: Callable[..., Config], made: Cell, **knobs: Any) -> Config:
@@ -148,6 +163,74 @@ def test_torch_cat_is_followed_as_concat_is_and_equality_chooses_unit_by_unit() 
     assert cell(register=False)(equal).preactivations == ("b", "a")
 
 
+def test_a_function_of_torchs_with_further_arguments_is_another_one(compose: Callable[..., Config]) -> None:
+    def steeper(x: Any, h: Any, *, W: Any) -> Any:
+        return tanh(x.a - torch.nn.functional.softplus(h @ W.a, 2.0))
+
+    assert "torch's softplus" in cell(register=False)(steeper).plain.structure.untraceable
+
+
+def test_a_sum_of_comparisons_is_what_torch_has_it_to_be() -> None:
+    """Of true and true it makes true, which is 1; of them as numbers 2."""
+
+    def either(x: Any, h: Any, c: Any, *, W: Any) -> Any:
+        return tanh(x.a + h @ W.a) * ((h > 0) + (c > 0)), tanh(x.c)
+
+    def both(x: Any, h: Any, c: Any, *, W: Any) -> Any:
+        return tanh(x.a + h @ W.a) * ((h > 0) * 1 + (c > 0) * 1) + where((h > 0) * (c > 0), h, c), tanh(x.c)
+
+    assert "comparison" in cell(register=False)(either).plain.structure.untraceable
+    assert not cell(register=False)(both).plain.structure.untraceable
+
+
+def test_states_made_by_comparing_or_of_vectors_alone_are_states(compose: Callable[..., Config]) -> None:
+    @cell
+    def compared_states(x: Any, h: Any, c: Any, n: Any, *, W: Any) -> Any:
+        return tanh(x.a + concat(h, c, n) @ W.a), h > 0.1, (c > 0) * 2 - 1
+
+    @cell
+    def of_vectors(x: Any, h: Any, c: Any, *, W: Any, P: Any) -> Any:
+        return tanh(P.h), tanh(x.a + concat(c, h, P.c) @ W.a)
+
+    @cell
+    def read_out(x: Any, h: Any, *, W: Any, P: Any, candidate: Any) -> Any:
+        return tanh(x.a + candidate(P.a) * h + h @ W.a)
+
+    configs = [config_of(compose, made, layers=2) for made in (compared_states, of_vectors, read_out)]
+    configs.append(configs[-1].but(model=replace(configs[-1].model, readout="candidate")))
+    for config in configs:
+        one, other = by_the_derivative(config)
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("held", [None, 0.3, 0.0])
+def test_a_gate_that_is_held_may_stand_beside_states(compose: Callable[..., Config], held: float | None) -> None:
+    @cell
+    def beside(x: Any, h: Any, *, W: Any, gate: Any, candidate: Any) -> Any:
+        Z = gate.update(x.update + h @ W.update)
+        return Z * h + (1 - Z) * candidate(x.candidate + concat(Z, h) @ W.candidate)
+
+    config = config_of(compose, beside, layers=2)
+    if held is not None:
+        config = config.but(model=replace(config.model, gates={"update": held}))
+    one, other = two_ways(config)
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+
+
+def test_what_has_no_number_where_a_gate_is_held_is_left_to_torch() -> None:
+    """The logarithm of 0, which a tensor has; autograd computes it."""
+
+    def of_nothing(x: Any, h: Any, *, W: Any, gate: Any) -> Any:
+        return tanh(x.a + h @ W.a) * (1 - exp(log(gate.g(x.g) * h)))
+
+    def derivative(held: float) -> Derived | str:
+        structure = cell(register=False)(of_nothing)._variant({"g": held}, {}, None).structure
+        return derived_or_why_not(structure, "state", True, 1)
+
+    assert isinstance(derivative(0.5), Derived)
+    assert derivative(0.0) == "log of 0.0, which is no number"
+
+
 def test_a_fixed_gate_has_no_parameters_and_costs_nothing() -> None:
     gru = CELLS["gru"]
     structure = gru._variant({"reset": 1.0, "update": 0.25}, {"activation": "tanh"}, "before").structure
@@ -228,7 +311,27 @@ def no_knob(x, h, *, gate, leak: float = 0.5):
     return gate.a(x.a + h)
 
 
+def one_less_a_comparison(x, h, *, W):
+    return tanh(x.a + h @ W.a) * (1 - (h > 0.5))
+
+
+def minus_a_comparison(x, h, *, W):
+    return tanh(x.a + h @ W.a) * -(h > 0.5)
+
+
+def a_comparison_multiplied(x, h, *, W):
+    return tanh(x.a + (h > 0) @ W.a)
+
+
+def chosen_by_a_number(x, h, *, W):
+    return where(h, x.a + h @ W.a, x.b)
+
+
 MISTAKES = [
+    (one_less_a_comparison, "bool tensor"),
+    (minus_a_comparison, "bool tensor"),
+    (a_comparison_multiplied, "W.a multiplies .*; where"),
+    (chosen_by_a_number, "condition"),
     (side_by_side, "shape .*2·H"),
     (compared, "where"),
     (compared_by_its_mean, "where"),
