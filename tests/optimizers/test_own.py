@@ -177,6 +177,10 @@ def drifts(parameters: Any, gradients: Any, *, lr: Any) -> None:
     parameters.sub_(lr * (gradients.sign() + 0.1))
 
 
+def averages(parameters: Any, gradients: Any, *, lr: Any) -> None:
+    parameters.sub_(lr * gradients / (1 + gradients.square().mean(1, keepdim=True).sqrt()))
+
+
 def anneals(parameters: Any, gradients: Any, *, lr: Any) -> None:
     parameters.sub_(lr.mul_(0.99) * gradients)
 
@@ -188,6 +192,7 @@ BROKEN: dict[Callable[..., None], str] = {
     mixes: "otherwise in company than alone",
     remembers: "otherwise in company than alone|saved moments",
     drifts: "moves numbers that are zero",
+    averages: "otherwise where zeros that belong to nothing",
     anneals: "changes its learning rate",
 }
 
