@@ -116,7 +116,8 @@ def concat(*parts: Any) -> Any:
     import torch
 
     tensors = [one for one in there if not isinstance(one, float | int)]
-    rows = torch.broadcast_shapes(*(one.shape[:-1] for one in tensors))  # of vectors none
+    # Of vectors none.
+    rows = torch.broadcast_shapes(*(one.shape[:-1] for one in tensors))  # type: ignore[no-untyped-call]
     H = min(one.shape[-1] for one in tensors)
     return torch.cat(
         [like.new_full((*rows, H), one) if isinstance(one, float | int) else one.expand(*rows, -1) for one in there], -1

@@ -64,7 +64,8 @@ class Layer:
         d = self.derivative
         # It knows no gradient at a state that every step reads anew.
         reads_anew = not self.config.model.write_back and any(part.requires_grad for part in state)
-        if d is None or self.recurrence is None or not several or reads_anew:
+        # Nor has it shares of an input of which nothing is left, as where the update gate of a gru is held at 1.
+        if d is None or not d.inputs or self.recurrence is None or not several or reads_anew:
             return _step_by_step(*self._projected(X), state, reverse)
         shares = self._shares(X, tuple(d.inputs))
         matrices = [torch.cat([self.p[parameter(*key)] for key in group.weights], -1) for group in d.groups]

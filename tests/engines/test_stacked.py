@@ -27,6 +27,7 @@ NETWORKS = {
     "lstm-peepholes": ["model=lstm-peepholes"],
     "lstm-full-gate-recurrence": ["model=lstm-full-gate-recurrence"],
     "minlstm": ["model=minlstm", "layers=2"],
+    "nothing of the input": ["model=gru", "model.gates.update=1", "model.connection=residual", "layers=2"],
     "plain gru": ["model=gru", "layers=2", "dropout=0.3"],
     "translation": ["task=translation", "data=number_pairs", "layers=2", "dropout=0.2"],
 }
