@@ -132,11 +132,11 @@ def disagreeing(config: Resolved) -> dict[str, str]:
 def left_out(configs: Iterable[Resolved]) -> list[str]:
     """A line for each engine that engine=auto leaves out because it computes something else.
 
-    Not of a setting whose optimizer or schedule fails, which `choose` says.
+    Not of a setting whose cell, optimizer or schedule fails, with an error of whatever kind, which `choose` raises.
     """
     lines: dict[str, None] = {}
     for config in configs:
-        with suppress(ConfigError):
+        with suppress(Exception):
             for engine, what in disagreeing(config).items() if config.engine == "auto" else ():
                 lines[
                     f"engine=auto leaves out engine={engine}, which computes something else than the readable network "

@@ -47,7 +47,10 @@ class FixedDraws(Uncompiled):  # type: ignore[no-untyped-call]
             return func(*args, **(kwargs or {}))
         make = MADE.get(func)
         if make is None:
-            raise NotImplementedError(f"{func} draws random numbers, and ablate/training/draws.py does not say how")
+            raise NotImplementedError(
+                f"{func} draws random numbers; equations, update rules and losses draw none (dropout= drops), and for "
+                "what else draws so ablate/training/draws.py has no rule"
+            )
         return make(self, *args, **(kwargs or {}))
 
     def uniform(self, shape: Sequence[int], generator: Generator | None) -> Tensor:
