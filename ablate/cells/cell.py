@@ -290,9 +290,11 @@ def cell(
             check,
         )
         gates = made.gates  # which evaluates the equations: a mistake in them is told here
-        if strange := [gate for gate in gates if not gate.isascii()]:
+        names = dict.fromkeys((*gates, *made.preactivations))
+        if strange := [one for one in names if not (one.isascii() and one.isidentifier())]:
+            what = "gate" if strange[0] in gates else "share of the input"
             raise ConfigError(
-                f"cell {made.name}: its gate cannot be called {strange[0]!r}; give it another name{TYPED}"
+                f"cell {made.name}: its {what} cannot be called {strange[0]!r}; give it another name{TYPED}"
             )
         if forget_gate is not None and forget_gate not in gates:
             raise ConfigError(f"cell {made.name}: forget_gate is {forget_gate!r}, but its gates are {listing(gates)}")

@@ -406,7 +406,10 @@ def test_a_gate_and_a_knob_are_named_as_a_command_can_spell_them() -> None:
     def with_knob(x, h, *, W, größe: float = 1.0):  # type: ignore[no-untyped-def]
         return größe * (x.new + h @ W.new)
 
-    for equations, name in ((with_gate, "öffnen"), (with_knob, "größe")):
+    def with_share(x, h, *, W):  # type: ignore[no-untyped-def]
+        return x["in/out"] + h @ W["in/out"]
+
+    for equations, name in ((with_gate, "öffnen"), (with_knob, "größe"), (with_share, "in/out")):
         with pytest.raises(ConfigError, match=f"cannot be called '{name}'; .* a to z"):
             cell(equations)
         assert equations.__name__ not in CELLS
