@@ -197,7 +197,7 @@ def _program(engine: str, config: Resolved, sizes: int | Sizes, parameters: dict
 def _trained(engine: str, config: Resolved) -> list[float]:
     """The loss of each minibatch, of the first one again held out, and the sum of all weights."""
     sizes = V if family(config).steps else Sizes(V, V)
-    draws = FixedDraws()
+    draws = FixedDraws(from_generators=True)
     with draws:
         parameters = _weights(config, sizes)
     with draws if _may_draw(config) else nullcontext():  # which every call of torch passes through

@@ -21,10 +21,11 @@ from torch import Generator, Tensor
 
 import ablate
 from ablate.cells import derivative
-from ablate.cells.cell import Cell
+from ablate.cells.cell import Cell, cell
 from ablate.config import metrics
 from ablate.config.errors import CombinationError
 from ablate.config.registry import CELLS
+from ablate.config.resolved import resolve
 from ablate.config.schema import Config
 from ablate.data import batches
 from ablate.engines import autograd, updates
@@ -387,3 +388,18 @@ FIRST_OF_SEED_1 = 0.21427213722703464
 def test_a_draw_that_is_not_made_by_rule_is_refused() -> None:
     with FixedDraws(), pytest.raises(NotImplementedError, match="bernoulli"):
         torch.bernoulli(torch.full((3,), 0.5))
+
+
+@pytest.mark.parametrize("draw", [torch.rand, torch.randn])
+def test_equations_that_draw_random_numbers_are_refused(compose: Configs, draw: Callable[..., torch.Tensor]) -> None:
+    """Regression: those of torch's own stream, which no seed of a run decides, were taken."""
+
+    @cell
+    def noisy(x: Any, h: Any, *, W: Any) -> Any:
+        return torch.tanh(x.a + h @ W.a) + 0.1 * draw(h.shape)
+
+    try:
+        with pytest.raises(NotImplementedError, match="random numbers that no seed decides"):
+            behaviour.behaviour(resolve(compose("model=noisy")))
+    finally:
+        CELLS.remove("noisy")
