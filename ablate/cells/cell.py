@@ -164,7 +164,7 @@ class Gates:
         if name.startswith("__"):
             raise AttributeError(name)
         constant = self._fixed.get(name)
-        function = _squashed if constant is None else lambda *_: constant
+        function = _squashed if constant is None else lambda *_, **__: constant
         setattr(self, name, function)
         return function
 
@@ -325,6 +325,9 @@ def _read(equations: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ..
             own.append(_knob(p.name, hints.get(p.name, type(p.default)), p.default))
         elif p.kind is p.KEYWORD_ONLY and p.name in PROVIDED:
             takes.add(p.name)
+        elif p.kind is p.KEYWORD_ONLY and p.name in ("W_x", "W_h"):
+            meant = "write W" if p.name == "W_h" else "x has the products with the input"
+            raise ConfigError(f"{where}: it asks for {p.name}, by which a parameter of each gate is called; {meant}")
         elif p.kind is p.KEYWORD_ONLY and p.name[0] in "WP":
             weights.append(p.name)
         elif p.kind is p.KEYWORD_ONLY:

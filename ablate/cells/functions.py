@@ -107,15 +107,19 @@ def concat(*parts: Any) -> Any:
     A number, as a gate that the model fixes is one, stands for (…, H) of them.
     """
     there = [part for part in parts if part is not None and not isinstance(part, Absent)]
+    if not there:
+        return ABSENT
     like = next((part for part in there if not isinstance(part, float | int)), None)
     if like is None:
-        return there[0] if len(there) == 1 else ABSENT
+        raise TypeError("concat of numbers alone, which held gates are, has no units; put a state beside them")
     symbolic = getattr(like, "apply_concat", None)
     if symbolic:
         return symbolic(*there)
     import torch
 
     tensors = [one for one in there if not isinstance(one, float | int)]
+    if len(tensors) == len(there) and len({one.shape[:-1] for one in tensors}) == 1:
+        return torch.cat(there, -1)
     # Of vectors none.
     rows = torch.broadcast_shapes(*(one.shape[:-1] for one in tensors))  # type: ignore[no-untyped-call]
     H = min(one.shape[-1] for one in tensors)
@@ -142,6 +146,17 @@ class Absent:
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _stay
     __matmul__ = __rmatmul__ = __neg__ = __pow__ = __gt__ = __lt__ = __ge__ = __le__ = apply_pointwise = _stay
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __rpow__ = __abs__ = __getitem__ = _stay
+    __iter__ = None  # which Python would make of __getitem__, without an end
+
+    def __call__(self, *_: Any, **__: Any) -> Absent:
+        return self
+
+    def __getattr__(self, name: str) -> Absent:
+        """A method of a tensor's, or a fact about it."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Absent:

@@ -20,6 +20,17 @@ class Branch(Exception):
     """The equations ask for a number of a value, as an `if` does: what they compute then depends on the numbers."""
 
 
+class InPlace(Exception):
+    """The equations change what they are given: a state, a share of the input, a vector of weights."""
+
+    def __str__(self) -> str:
+        return "its equations change a state, x.NAME or P.NAME in place, as a += b does; write a = a + b"
+
+
+GIVEN = ("state", "input", "vector")
+"""Nodes of what the equations are given."""
+
+
 @dataclass(frozen=True)
 class Node:
     """One value of a graph: what it is made by, and of what.
@@ -166,6 +177,24 @@ class Value:
 
     def __matmul__(self, other: Any) -> Any:
         return other if isinstance(other, Absent) else NotImplemented
+
+    def _changed(self, op: str, other: Any) -> Any:
+        """`a += b`, which changes a tensor itself: one of the equations' own may be, as whoever has it sees that."""
+        if self.node.op in GIVEN:
+            raise InPlace
+        return self._with(op, other)
+
+    def __iadd__(self, other: Any) -> Any:
+        return self._changed("add", other)
+
+    def __isub__(self, other: Any) -> Any:
+        return self._changed("sub", other)
+
+    def __imul__(self, other: Any) -> Any:
+        return self._changed("mul", other)
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self._changed("div", other)
 
     def __bool__(self) -> bool:
         raise Branch

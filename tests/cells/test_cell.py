@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 
@@ -217,6 +218,23 @@ def test_a_gate_that_is_held_may_stand_beside_states(compose: Callable[..., Conf
     torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("held", [None, 0.3])
+def test_a_gate_may_be_held_however_its_argument_is_made(compose: Callable[..., Config], held: float | None) -> None:
+    """Methods of tensors, facts about them, parts of them: all of it goes with the gate."""
+
+    @cell
+    def by_methods(x: Any, h: Any, *, W: Any, gate: Any) -> Any:
+        A = (x.update + h @ W.update).clamp(-1, 1)
+        A = A / A.shape[-1] + abs(A)[..., :1] + A % 2
+        return gate.update(A, function=relu) * h + tanh(x.new + h @ W.new)
+
+    config = config_of(compose, by_methods)
+    if held is not None:
+        config = config.but(model=replace(config.model, gates={"update": held}))
+    one, other = two_ways(config)
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+
+
 def test_what_has_no_number_where_a_gate_is_held_is_left_to_torch() -> None:
     """The logarithm of 0, which a tensor has; autograd computes it."""
 
@@ -251,6 +269,14 @@ def no_state(x):
 
 def unknown_keyword(x, h, *, V):
     return x.a
+
+
+def names_of_parameters(x, h, *, W, W_h):
+    return tanh(x.a + h @ W.a + h @ W_h.a)
+
+
+def the_input_again(x, h, *, W, W_x):
+    return tanh(x.a + h @ W.a + h @ W_x.a)
 
 
 def state_with_default(x, h, leak=0.5):
@@ -327,7 +353,30 @@ def chosen_by_a_number(x, h, *, W):
     return where(h, x.a + h @ W.a, x.b)
 
 
+def by_numpy(x, h, *, W):
+    return np.tanh(x.a + h @ W.a)
+
+
+def a_state_in_place(x, h, *, W):
+    h *= 0.5
+    return tanh(x.a + h @ W.a)
+
+
+def a_share_in_place(x, h, *, W):
+    A = x.a
+    A += h @ W.a
+    return tanh(A)
+
+
+def a_state_in_place_by_a_method(x, h, *, W):
+    return torch.nn.functional.normalize(x.a + h.mul_(0.5) @ W.a)
+
+
 MISTAKES = [
+    (by_numpy, "Python number"),
+    (a_state_in_place, "in place, .*; write a = a . b"),
+    (a_share_in_place, "in place, .*; write a = a . b"),
+    (a_state_in_place_by_a_method, "in place, .*; write a = a . b"),
     (one_less_a_comparison, "bool tensor"),
     (minus_a_comparison, "bool tensor"),
     (a_comparison_multiplied, "W.a multiplies .*; where"),
@@ -343,6 +392,8 @@ MISTAKES = [
     (no_input, "nothing of the input"),
     (no_state, "takes x"),
     (unknown_keyword, "asks for V"),
+    (names_of_parameters, "asks for W_h, .*; write W"),
+    (the_input_again, "asks for W_x"),
     (state_with_default, "leak has a default"),
     (two_for_one, "return 2 values"),
     (a_number, "output is 1.0"),
