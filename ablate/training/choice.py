@@ -112,14 +112,15 @@ def make_kernels(configs: Iterable[Resolved]) -> None:
 def agreeing(config: Resolved) -> tuple[str, ...]:
     """The engines that can compute a config, but for those that compute something else than the readable network does.
 
-    That is so where an equation was edited in one place of two. With engine=auto the readable network itself is then
-    what remains. Raises CombinationError where the engine asked for cannot, or computes something else.
+    That is so where an equation was edited in one place of two, or where what a user brought makes runs influence each
+    other. With engine=auto the readable network itself is then what remains. Raises CombinationError where the engine
+    asked for cannot, or computes something else.
     """
     wrong = disagreeing(config)
     if config.engine in wrong:
         raise CombinationError(
             f"engine={config.engine} computes something else than the readable network of ablate/networks: "
-            f"{wrong[config.engine]} differs; change both alike, or give engine=eager"
+            f"{wrong[config.engine]} differs; {_remedy(config)}, or give engine=eager"
         )
     return tuple(engine for engine in engines_for(config) if engine not in wrong) or ("eager",)
 
@@ -127,6 +128,12 @@ def agreeing(config: Resolved) -> tuple[str, ...]:
 def disagreeing(config: Resolved) -> dict[str, str]:
     """Engine → what it computes otherwise than the readable network, in words, for each that is to be left out."""
     return {engine: what for engine in engines_for(config) if (what := disagreement(engine, config))}
+
+
+def _remedy(config: Resolved) -> str:
+    if any(part.source is not None for part in (config.model, config.optimizer, config.schedule)):
+        return "see what check_cell or check_optimizer of ablate.testing says of it"
+    return "change both alike"
 
 
 def left_out(configs: Iterable[Resolved]) -> list[str]:
@@ -140,7 +147,7 @@ def left_out(configs: Iterable[Resolved]) -> list[str]:
             for engine, what in disagreeing(config).items() if config.engine == "auto" else ():
                 lines[
                     f"engine=auto leaves out engine={engine}, which computes something else than the readable network "
-                    f"of ablate/networks: {what} differs; change both alike for its speed"
+                    f"of ablate/networks: {what} differs; for its speed {_remedy(config)}"
                 ] = None
     return list(lines)
 
