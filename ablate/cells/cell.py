@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints, overload
 
-from ablate.cells.functions import ACTIVATIONS, sigmoid
+from ablate.cells.functions import ACTIVATIONS, Absent, sigmoid
 from ablate.cells.structure import Structure, structure_of
 from ablate.config.errors import ConfigError, listing, place
 from ablate.config.registry import CELLS, TYPED, Knob
@@ -164,7 +164,7 @@ class Gates:
         if name.startswith("__"):
             raise AttributeError(name)
         constant = self._fixed.get(name)
-        function = _squashed if constant is None else lambda *_: constant
+        function = _squashed if constant is None else lambda *_, **__: constant
         setattr(self, name, function)
         return function
 
@@ -205,7 +205,7 @@ class Variant:
 
         new = self.cell.equations(x, *states, **weights, **self.keywords, candidate=candidate)
         new = new if isinstance(new, tuple) else (new,)
-        return new, noted[-1] if noted else new[0]
+        return new, noted[-1] if noted and not isinstance(noted[-1], float | int | Absent) else new[0]
 
     @cached_property
     def structure(self) -> Structure:
@@ -290,9 +290,11 @@ def cell(
             check,
         )
         gates = made.gates  # which evaluates the equations: a mistake in them is told here
-        if strange := [gate for gate in gates if not gate.isascii()]:
+        names = dict.fromkeys((*gates, *made.preactivations))
+        if strange := [one for one in names if not (one.isascii() and one.isidentifier())]:
+            what = "gate" if strange[0] in gates else "share of the input"
             raise ConfigError(
-                f"cell {made.name}: its gate cannot be called {strange[0]!r}; give it another name{TYPED}"
+                f"cell {made.name}: its {what} cannot be called {strange[0]!r}; give it another name{TYPED}"
             )
         if forget_gate is not None and forget_gate not in gates:
             raise ConfigError(f"cell {made.name}: forget_gate is {forget_gate!r}, but its gates are {listing(gates)}")
@@ -323,6 +325,9 @@ def _read(equations: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ..
             own.append(_knob(p.name, hints.get(p.name, type(p.default)), p.default))
         elif p.kind is p.KEYWORD_ONLY and p.name in PROVIDED:
             takes.add(p.name)
+        elif p.kind is p.KEYWORD_ONLY and p.name in ("W_x", "W_h"):
+            meant = "write W" if p.name == "W_h" else "x has the products with the input"
+            raise ConfigError(f"{where}: it asks for {p.name}, by which a parameter of each gate is called; {meant}")
         elif p.kind is p.KEYWORD_ONLY and p.name[0] in "WP":
             weights.append(p.name)
         elif p.kind is p.KEYWORD_ONLY:

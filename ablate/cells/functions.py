@@ -25,6 +25,9 @@ NUMBERS: Mapping[str, Callable[..., float]] = {
 }
 """The pointwise functions by name, of numbers. torch has each of them under the same name."""
 
+ARGUMENTS: Mapping[str, int] = {"maximum": 2, "minimum": 2, "where": 3}
+"""How many each takes, where that is not one."""
+
 
 def apply(name: str, *arguments: Any) -> Any:
     """A pointwise function of what may be tensors, values of a trace, or numbers."""
@@ -99,16 +102,30 @@ def identity(a: Any) -> Any:
 
 
 def concat(*parts: Any) -> Any:
-    """Side by side, (…, H) each → (…, k·H); states that the model does without are left out."""
+    """Side by side, (…, H) each → (…, k·H); states that the model does without are left out.
+
+    A number, as a gate that the model fixes is one, stands for (…, H) of them.
+    """
     there = [part for part in parts if part is not None and not isinstance(part, Absent)]
     if not there:
         return ABSENT
-    symbolic = getattr(there[0], "apply_concat", None)
+    like = next((part for part in there if not isinstance(part, float | int)), None)
+    if like is None:
+        raise TypeError("concat of numbers alone, which held gates are, has no units; put a state beside them")
+    symbolic = getattr(like, "apply_concat", None)
     if symbolic:
         return symbolic(*there)
     import torch
 
-    return torch.cat(there, -1)
+    tensors = [one for one in there if not isinstance(one, float | int)]
+    if len(tensors) == len(there) and len({one.shape[:-1] for one in tensors}) == 1:
+        return torch.cat(there, -1)
+    # Of vectors none.
+    rows = torch.broadcast_shapes(*(one.shape[:-1] for one in tensors))  # type: ignore[no-untyped-call]
+    H = min(one.shape[-1] for one in tensors)
+    return torch.cat(
+        [like.new_full((*rows, H), one) if isinstance(one, float | int) else one.expand(*rows, -1) for one in there], -1
+    )
 
 
 ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {"tanh": tanh, "relu": relu, "identity": identity}
@@ -129,6 +146,17 @@ class Absent:
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _stay
     __matmul__ = __rmatmul__ = __neg__ = __pow__ = __gt__ = __lt__ = __ge__ = __le__ = apply_pointwise = _stay
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __rpow__ = __abs__ = __getitem__ = _stay
+    __iter__ = None  # which Python would make of __getitem__, without an end
+
+    def __call__(self, *_: Any, **__: Any) -> Absent:
+        return self
+
+    def __getattr__(self, name: str) -> Absent:
+        """A method of a tensor's, or a fact about it."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Absent:

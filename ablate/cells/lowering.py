@@ -51,7 +51,10 @@ def simplified(graph: Graph, op: str, *of: End) -> End:
     """The value of a node, or what is known of it beforehand: numbers folded, nothing added, multiplied by one."""
     if not any(isinstance(value, Value) for value in of):
         function = ARITHMETIC.get(op) or NUMBERS[op]
-        return float(function(*of))
+        try:
+            return float(function(*of))
+        except (ArithmeticError, ValueError) as error:  # where a tensor would hold what is infinite, or no number
+            raise Underivable(f"{op} of {' and '.join(map(str, of))}, which is no number") from error
     if op in ("add", "sub", "mul", "div"):
         return _simplified_of_two(graph, op, *of)
     if op == "neg" and isinstance(of[0], Value) and of[0].node.op == "neg":

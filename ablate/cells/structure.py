@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ablate.cells.functions import ABSENT
-from ablate.cells.trace import Branch, Graph, Matrix, Names, Untraceable, Value
+from ablate.cells.trace import Branch, Graph, InPlace, Matrix, Names, Untraceable, Value
 from ablate.config.errors import ConfigError, counted, listing, place
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _values(of: Sequence[Any]) -> list[Value]:
     return [value for value in of if isinstance(value, Value)]
 
 
-TO_NUMBERS = {"__bool__", "__float__", "__int__", "__index__", "__contains__", "item", "tolist", "numpy"}
+TO_NUMBERS = {"__bool__", "__float__", "__int__", "__index__", "__contains__", "item", "tolist", "numpy", "__array__"}
 TO_NUMBERS |= {"is_nonzero", "equal", "allclose"}
 """What torch calls the functions that make numbers of a tensor's, or true or false."""
 
@@ -181,6 +181,8 @@ def _measured(variant: Variant, why: str) -> Structure:
             value, matrix = args
             if function not in (torch.Tensor.matmul, torch.matmul, torch.Tensor.__matmul__):
                 raise TypeError(f"weights are for products, value @ W.{matrix.key[0]}")
+            if not value.is_floating_point():
+                raise ValueError(f"W.{matrix.key[0]} multiplies a comparison, a tensor of bool or of integers")
             rows[matrix.key] = value.shape[-1] // H
             return value.new_full((*value.shape[:-1], H), 0.5)
 
@@ -193,8 +195,12 @@ def _measured(variant: Variant, why: str) -> Structure:
                 raise Branch
             return super().__torch_function__(function, types, args, kwargs)  # type: ignore[no-untyped-call]
 
+    given: list[tuple[Any, int]] = []
+
     def stand(*shape: int) -> Any:
-        return torch.full(shape, 0.5).as_subclass(Stand)
+        made = torch.full(shape, 0.5).as_subclass(Stand)
+        given.append((made, made._version))
+        return made
 
     def weights_of(kind: str) -> Names:
         if _is_vector(kind):
@@ -209,6 +215,8 @@ def _measured(variant: Variant, why: str) -> Structure:
         rows.clear()
         try:
             new, _candidate = variant(x, states, weights)
+            if any(one._version != before for one, before in given):
+                raise InPlace
         except Exception as error:
             raise _mistake(cell, error) from error
         _check_new_states(variant, new, notes.reads_input)
@@ -253,7 +261,7 @@ def _wrong_shape(value: Any) -> str:
     """That of a new state, where it is not that of a state."""
     if isinstance(value, Value):
         return f"(…, {value.node.width}·H)" if value.node.width != 1 else ""
-    shape = tuple(getattr(value, "shape", MEASURED))
+    shape = MEASURED if value is ABSENT else tuple(getattr(value, "shape", MEASURED))
     return "" if shape == MEASURED else f"{shape} where that of a state is {MEASURED}"
 
 
@@ -261,13 +269,17 @@ def _mistake(cell: Cell, error: Exception) -> ConfigError:
     if isinstance(error, ConfigError):
         return error
     line = _line(error, cell.equations)
+    if isinstance(error, InPlace):
+        return ConfigError(f"cell {cell.name} ({line}): {error}")
     if isinstance(error, Branch):
         return ConfigError(
             f"cell {cell.name} ({line}): its equations depend on a comparison of values, or make a Python number of "
             "one; use where(condition, a, b) of ablate.cells.functions, which chooses unit by unit"
         )
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return ConfigError(f"cell {cell.name}: {said} ({line})")
+    # What torch says of comparisons, and of what is none where it wants one.
+    remedy = "; where(condition, a, b) of ablate.cells.functions makes numbers of one" if "bool" in said else ""
+    return ConfigError(f"cell {cell.name}: {said} ({line}){remedy}")
 
 
 def _line(error: Exception, function: Callable[..., Any]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablate.cells.functions import NUMBERS, SYMBOLIC, Absent
+from ablate.cells.functions import ARGUMENTS, NUMBERS, SYMBOLIC, Absent
 
 
 class Untraceable(Exception):
@@ -18,6 +18,17 @@ class Untraceable(Exception):
 
 class Branch(Exception):
     """The equations ask for a number of a value, as an `if` does: what they compute then depends on the numbers."""
+
+
+class InPlace(Exception):
+    """The equations change what they are given: a state, a share of the input, a vector of weights."""
+
+    def __str__(self) -> str:
+        return "its equations change a state, x.NAME or P.NAME in place, as a += b does; write a = a + b"
+
+
+GIVEN = ("state", "input", "vector")
+"""Nodes of what the equations are given."""
 
 
 @dataclass(frozen=True)
@@ -87,17 +98,27 @@ class Value:
                 return argument
             if not isinstance(argument, Value | float | int):
                 raise Untraceable(f"{name} of {argument!r}")
+        first = arguments[0]
+        if name == "where" and isinstance(first, Value) and not is_truth(first):
+            raise Untraceable("where by a value that is no comparison")
+        if name in REAL_ALONE and is_whole(first):
+            raise Untraceable(f"{name} of a comparison")
         return self.graph.add(name, *arguments)
 
-    def apply_concat(self, *parts: Value) -> Value:
-        return self.graph.add("concat", *parts, width=sum(part.node.width for part in parts))
+    def apply_concat(self, *parts: Value | float) -> Value:
+        width = sum(part.node.width if isinstance(part, Value) else 1 for part in parts)
+        return self.graph.add("concat", *parts, width=width)
 
     def _with(self, op: str, other: Any, swapped: bool = False) -> Any:
         if isinstance(other, Absent):
             return other
         if not isinstance(other, Value | float | int):
             return NotImplemented
-        if not isinstance(other, Value) and other == _NEUTRAL.get(op) and not (swapped and op in ("sub", "div")):
+        truths = [is_truth(self), is_truth(other)]
+        if (op == "sub" and any(truths)) or (op == "add" and all(truths)):
+            raise Untraceable(f"{op} of a comparison")
+        neutral = not isinstance(other, Value) and other == _NEUTRAL.get(op)
+        if neutral and not truths[0] and not (swapped and op in ("sub", "div")):
             return self
         return self.graph.add(op, *((other, self) if swapped else (self, other)))
 
@@ -145,6 +166,8 @@ class Value:
     __hash__ = object.__hash__
 
     def __neg__(self) -> Value:
+        if is_truth(self):
+            raise Untraceable("neg of a comparison")
         return self.graph.add("neg", self)
 
     def __pow__(self, exponent: Any) -> Any:
@@ -154,6 +177,24 @@ class Value:
 
     def __matmul__(self, other: Any) -> Any:
         return other if isinstance(other, Absent) else NotImplemented
+
+    def _changed(self, op: str, other: Any) -> Any:
+        """`a += b`, which changes a tensor itself: one of the equations' own may be, as whoever has it sees that."""
+        if self.node.op in GIVEN:
+            raise InPlace
+        return self._with(op, other)
+
+    def __iadd__(self, other: Any) -> Any:
+        return self._changed("add", other)
+
+    def __isub__(self, other: Any) -> Any:
+        return self._changed("sub", other)
+
+    def __imul__(self, other: Any) -> Any:
+        return self._changed("mul", other)
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self._changed("div", other)
 
     def __bool__(self) -> bool:
         raise Branch
@@ -170,11 +211,40 @@ class Value:
         if name in CONCAT and _last_axis(*args, **(kwargs or {})):
             there = [part for part in args[0] if not isinstance(part, Absent)]
             return there[0].apply_concat(*there)  # type: ignore[no-any-return]
-        if name not in NUMBERS or kwargs:
+        if name not in NUMBERS or kwargs or len(args) != ARGUMENTS.get(name, 1):
             raise Untraceable(f"torch's {name}")
         graph = next(a.graph for a in args if isinstance(a, Value))
         value: Value = Value(graph, 0).apply_pointwise(name, *args)
         return value
+
+
+COMPARISONS = ("gt", "lt", "ge", "le")
+
+REAL_ALONE = ("relu", "softplus")
+"""Functions that torch has not of true and false, or of whole numbers."""
+
+
+def is_truth(value: Any) -> bool:
+    """Whether it is true or false in torch, and no number: the sum of two is true or false, too, and a difference is
+    refused."""
+    if not isinstance(value, Value):
+        return False
+    op, of = value.node.op, value.node.of
+    if op in ("mul", "maximum", "minimum", "where", "concat"):
+        return all(map(is_truth, of[-2:] if op == "where" else of))
+    return op in COMPARISONS
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number in torch, or true or false: made of comparisons and whole numbers alone."""
+    if not isinstance(value, Value):
+        return isinstance(value, int)
+    op, of = value.node.op, value.node.of
+    if op in ("add", "sub", "mul", "neg", "abs", "relu"):
+        return all(map(is_whole, of))
+    if op in ("maximum", "minimum", "where", "concat"):
+        return all(isinstance(one, Value) and is_whole(one) for one in (of[-2:] if op == "where" else of))
+    return op in COMPARISONS
 
 
 CONCAT = ("cat", "concat", "concatenate")
@@ -200,6 +270,8 @@ class Matrix:
     def __rmatmul__(self, value: Any) -> Any:
         if not isinstance(value, Value):
             return NotImplemented
+        if is_whole(value):
+            raise Untraceable("a product of a comparison")
         return value.graph.add("product", value, name=self.name, weights=self.weights, width=1)
 
 

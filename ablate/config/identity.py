@@ -125,10 +125,14 @@ def shared_identity(config: Resolved, corpus_sha256: str) -> dict[str, Any]:
 
 def cohort_key(config: Resolved, corpus_sha256: str) -> str:
     """The same for runs that can train as one batched program: they differ in per-replica knobs only."""
-    how = {"engine": config.engine, "device": config.device, "graphs": config.cuda_graphs}
-    drops = [share > 0 for share in (config.dropout, config.dropout_in, config.dropout_out)]
+    how: dict[str, Any] = {"engine": config.engine, "device": config.device, "graphs": config.cuda_graphs}
     # A mask costs those who need none.
-    return short_hash(shared_identity(config, corpus_sha256) | how | {"drops": drops})
+    how["drops"] = [share > 0 for share in (config.dropout, config.dropout_in, config.dropout_out)]
+    optimizer = config.optimizer.thing
+    if optimizer.is_descent and not optimizer.descends(optimizer.options(config.optimizer)):
+        # The others' update is one product, with the factor of their clip in it, which no further step may round.
+        how["decays"] = True
+    return short_hash(shared_identity(config, corpus_sha256) | how)
 
 
 # --- knobs that are given and that nothing reads ------------------------------------------------------------------

@@ -10,7 +10,9 @@ import re
 from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, fields
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, make_dataclass
+from functools import partial
 from hashlib import sha256
 from importlib import import_module
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
@@ -156,6 +158,13 @@ class Registry(Generic[T]):
                 raise ConfigError(
                     f"{self.kind} {thing.name}: its knob cannot be called {name!r}; give it another name{spelt}"
                 )
+        for knob in knobs_of(thing) if source is not None or typed is not None else ():
+            if not _can_be_given(knob):
+                raise ConfigError(
+                    f"{self.kind} {thing.name}: no command could give its knob {knob.name}, whose default is "
+                    f"{knob.off!r:.40}; declare its type, as in ablate.Knob({knob.name!r}, float | None, None), or in "
+                    f"the signature of a cell, {knob.name}: float | None = None"
+                )
         self.found[thing.name] = thing
         if typed is not None:
             self.typed.add(thing.name)
@@ -235,6 +244,19 @@ class Registry(Generic[T]):
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(thing.name for thing in self)
+
+
+def _can_be_given(knob: Knob) -> bool:
+    """Whether a configuration can hold values of its type, the default among them."""
+    from omegaconf import OmegaConf  # here: what the package ships is known to be so
+    from omegaconf.errors import OmegaConfBaseException
+
+    default = field(default_factory=partial(deepcopy, knob.off))
+    try:
+        OmegaConf.structured(make_dataclass("Holder", [("value", knob.kind, default)]))
+    except OmegaConfBaseException:
+        return False
+    return True
 
 
 CELLS: Registry[Any] = Registry("cell")

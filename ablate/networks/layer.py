@@ -64,7 +64,8 @@ class Layer:
         d = self.derivative
         # It knows no gradient at a state that every step reads anew.
         reads_anew = not self.config.model.write_back and any(part.requires_grad for part in state)
-        if d is None or self.recurrence is None or not several or reads_anew:
+        # Nor has it shares of an input of which nothing is left, as where the update gate of a gru is held at 1.
+        if d is None or not d.inputs or self.recurrence is None or not several or reads_anew:
             return _step_by_step(*self._projected(X), state, reverse)
         shares = self._shares(X, tuple(d.inputs))
         matrices = [torch.cat([self.p[parameter(*key)] for key in group.weights], -1) for group in d.groups]
@@ -124,8 +125,10 @@ class Layer:
                 for place, part in zip(carried, state, strict=True):
                     states[place] = part
             new, candidate = variant(Bound({**absent, **shares}), states, weights)
-            output = candidate if model.readout == "candidate" else new[0]
-            return output, tuple(new[place] for place in carried) if model.write_back else state
+            output = _as_state(candidate if model.readout == "candidate" else new[0], state[0])
+            if not model.write_back:
+                return output, state
+            return output, tuple(_as_state(new[place], part) for place, part in zip(carried, state, strict=True))
 
         return evaluate
 
@@ -139,6 +142,14 @@ class Layer:
                 if kind == "W" and self.config.bias_vectors == 2 and name not in folded:
                     out[name] = WithBias(out[name], self.p[f"{name}.b_h"])
         return out
+
+
+def _as_state(value: Tensor, like: Tensor) -> Tensor:
+    """A new state (…, B, H) as the old one is, also where the equations make it of vectors alone, or by comparing."""
+    if not value.is_floating_point():
+        value = value.to(like.dtype)
+    of_vectors = value.dim() < like.dim() or value.shape[-2] == 1
+    return value.expand(like.shape) if of_vectors and value.shape != like.shape else value
 
 
 def layer_of(

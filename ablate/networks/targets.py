@@ -8,6 +8,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
+from ablate.config.errors import UserError, place
 from ablate.config.metrics import UNSCORED
 from ablate.config.registry import TASKS
 from ablate.config.schema import Config
@@ -40,4 +41,13 @@ def losses(logits: Tensor, targets: Tensor, own: Loss | None = None) -> Tensor:
     # What is not scored is not computed either: the derivative of a number that isn't there would be none.
     scored = counted(targets)
     out = logits.new_zeros(len(targets))
-    return out.index_put((scored,), own(logits[scored], targets[scored]).to(out.dtype)) if bool(scored.any()) else out
+    if not bool(scored.any()):
+        return out
+    each = own(logits[scored], targets[scored])
+    shape = tuple(getattr(each, "shape", ()))
+    if shape != targets[scored].shape:  # a mean would be one over the targets of all replicas
+        raise UserError(
+            f"the loss of the task ({place(own)}) gives {shape} for {int(scored.sum())} targets; it must give the loss "
+            "of each, (N,), and no mean or sum of them (of torch's functions, reduction='none')"
+        )
+    return out.index_put((scored,), each.to(out.dtype))

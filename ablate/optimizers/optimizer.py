@@ -12,7 +12,8 @@ run; all may be changed in place. Behind the star stand `lr` (R, 1), each replic
 the rule asks for it, the number of this update from 1 (on a GPU as a tensor () of float64); and the rule's own knobs
 with their defaults. A knob that is declared `per_replica` comes as (R, 1), or as 0.0 where it is 0 in all of them.
 
-Numbers of a row beyond those of the network are zero, and so are their gradients: a rule leaves them zero.
+Numbers of a row beyond those of the network are zero, and so are their gradients: a rule leaves them zero. How many
+there are is the engine's business: a rule takes sums and norms of a row, not means.
 """
 
 from __future__ import annotations

@@ -48,19 +48,20 @@ class Schedule:
         """
         try:
             found = self.function(step, total, *([held_out] if self.reads_held_out else []), **options)
+            factor = float(found) if hasattr(found, "__float__") else math.nan  # numbers of numpy's and torch's, too
         except OverflowError:
-            found = math.inf
+            found = factor = math.inf
         except Exception as error:
             if self.name not in SCHEDULES.origin:
                 raise
             raise ConfigError(
                 f"schedule={self.name} fails at step {step} of {total}: {line_of(error, self.function)}: {error}"
             ) from error
-        if not isinstance(found, int | float) or not 0 <= found < math.inf:
+        if not 0 <= factor < math.inf:
             raise ConfigError(
                 f"schedule={self.name} gives {found!r} at step {step} of {total}; a factor is finite and not below 0"
             )
-        return float(found)
+        return factor
 
 
 @overload

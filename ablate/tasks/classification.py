@@ -28,6 +28,8 @@ class Classification(Task):
     step, which alone is scored.
     """
 
+    scores_some = False
+
     def __init__(self, config: Resolved, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)
         count, length, width = corpus.arrays["x"].shape

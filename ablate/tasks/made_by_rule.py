@@ -23,6 +23,7 @@ class MadeByRule(Task):
     """`task.sequences` sequences in an epoch; `words` names the tokens, of inputs and answers alike."""
 
     words: list[str]
+    scores_some = False
 
     def __init__(self, config: Resolved, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)

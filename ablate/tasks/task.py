@@ -32,14 +32,15 @@ class Task(ABC):
     test                    the same for test data, by which nothing is chosen and results are reported, or None
     carries_state           whether a minibatch starts from the state in which the previous one ended
     same_count_every_epoch  whether each epoch has equally many minibatches: only then do replicas stay in step
-    scores_some             whether some targets are not scored, and their number differs between minibatches
+    scores_some             whether minibatches may have different numbers of scored targets, which are then counted: a
+                            loss is a mean over these, not over minibatches. Without, all have equally many
     """
 
     facts: ClassVar["TaskFacts"]
     sizes: Vocabulary | Sizes
     carries_state = False
     same_count_every_epoch = True
-    scores_some = False
+    scores_some = True
 
     def __init__(self, config: Resolved, corpus: Corpus, device: torch.device) -> None:
         self.config, self.corpus, self.device = config, corpus, device

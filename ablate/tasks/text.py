@@ -47,6 +47,8 @@ FILLED = ("[", "]")
 class TextTask(Task):
     """Training tokens from the start of a text, held-out tokens right after them, or in files of their own."""
 
+    scores_some = False
+
     def __init__(self, config: Resolved, corpus: Corpus, device: torch.device) -> None:
         super().__init__(config, corpus, device)
         self.training_ids, self.held_out_ids = split(config, corpus)

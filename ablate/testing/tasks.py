@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from ablate.config.composing import compose
-from ablate.config.errors import ConfigError
+from ablate.config.errors import ConfigError, UserError
 from ablate.config.metrics import METRICS
 from ablate.config.registry import DATASETS, TASKS
 from ablate.config.resolved import Resolved, resolve
@@ -150,7 +150,10 @@ def _check_unscored(config: Resolved, minibatch: Minibatch) -> None:
     logits = torch.randn(*Y.shape, outputs, dtype=torch.float64, generator=Generator().manual_seed(0)).requires_grad_()
     hidden = Y.clone()
     hidden[:, 0] = math.nan if Y.is_floating_point() else -1
-    each = losses(logits, hidden, loss_of(config)).view(Y.shape)
+    try:
+        each = losses(logits, hidden, loss_of(config)).view(Y.shape)
+    except UserError as error:
+        raise AssertionError(str(error)) from error
     assert bool(each.isfinite().all()), f"the loss of task {task.name} is not finite where a target is not scored"
     (gradient,) = torch.autograd.grad(each.sum(), logits)
     assert bool((each[:, 0] == 0).all()), "what is not scored has a loss"

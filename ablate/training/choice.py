@@ -112,14 +112,15 @@ def make_kernels(configs: Iterable[Resolved]) -> None:
 def agreeing(config: Resolved) -> tuple[str, ...]:
     """The engines that can compute a config, but for those that compute something else than the readable network does.
 
-    That is so where an equation was edited in one place of two. With engine=auto the readable network itself is then
-    what remains. Raises CombinationError where the engine asked for cannot, or computes something else.
+    That is so where an equation was edited in one place of two, or where what a user brought makes runs influence each
+    other. With engine=auto the readable network itself is then what remains. Raises CombinationError where the engine
+    asked for cannot, or computes something else.
     """
     wrong = disagreeing(config)
     if config.engine in wrong:
         raise CombinationError(
             f"engine={config.engine} computes something else than the readable network of ablate/networks: "
-            f"{wrong[config.engine]} differs; change both alike, or give engine=eager"
+            f"{wrong[config.engine]} differs; {_remedy(config)}, or give engine=eager"
         )
     return tuple(engine for engine in engines_for(config) if engine not in wrong) or ("eager",)
 
@@ -129,18 +130,24 @@ def disagreeing(config: Resolved) -> dict[str, str]:
     return {engine: what for engine in engines_for(config) if (what := disagreement(engine, config))}
 
 
+def _remedy(config: Resolved) -> str:
+    if any(part.source is not None for part in (config.model, config.optimizer, config.schedule)):
+        return "see what check_cell or check_optimizer of ablate.testing says of it"
+    return "change both alike"
+
+
 def left_out(configs: Iterable[Resolved]) -> list[str]:
     """A line for each engine that engine=auto leaves out because it computes something else.
 
-    Not of a setting whose optimizer or schedule fails, which `choose` says.
+    Not of a setting whose cell, optimizer or schedule fails, with an error of whatever kind, which `choose` raises.
     """
     lines: dict[str, None] = {}
     for config in configs:
-        with suppress(ConfigError):
+        with suppress(Exception):
             for engine, what in disagreeing(config).items() if config.engine == "auto" else ():
                 lines[
                     f"engine=auto leaves out engine={engine}, which computes something else than the readable network "
-                    f"of ablate/networks: {what} differs; change both alike for its speed"
+                    f"of ablate/networks: {what} differs; for its speed {_remedy(config)}"
                 ] = None
     return list(lines)
 

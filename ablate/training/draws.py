@@ -25,8 +25,10 @@ class FixedDraws(Uncompiled):  # type: ignore[no-untyped-call]
     way to draw that is not made by rule.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, from_generators: bool = False) -> None:
+        """With `from_generators` a draw from none, which no seed would decide, raises NotImplementedError, too."""
         super().__init__()
+        self.from_generators = from_generators
         self.streams: dict[int, np.random.Philox] = {}
 
     @classmethod
@@ -46,8 +48,11 @@ class FixedDraws(Uncompiled):  # type: ignore[no-untyped-call]
         if torch.Tag.nondeterministic_seeded not in func.tags or func in WITHOUT_DROPOUT:
             return func(*args, **(kwargs or {}))
         make = MADE.get(func)
-        if make is None:
-            raise NotImplementedError(f"{func} draws random numbers, and ablate/training/draws.py does not say how")
+        if make is None or (self.from_generators and (kwargs or {}).get("generator") is None):
+            raise NotImplementedError(
+                f"{func} draws random numbers that no seed decides; equations, update rules and losses draw none "
+                "(dropout= drops), and for what else draws so ablate/training/draws.py has no rule"
+            )
         return make(self, *args, **(kwargs or {}))
 
     def uniform(self, shape: Sequence[int], generator: Generator | None) -> Tensor:

@@ -184,20 +184,24 @@ def _minibatch(config: Resolved, number: int) -> tuple[Tensor, Tensor]:
 
 
 def _program(engine: str, config: Resolved, sizes: int | Sizes, parameters: dict[str, Tensor]) -> Program:
-    dropout = Generator().manual_seed(1000)
+    """One replica; of a cohort that computes what a user brought another one beside it, which must not count."""
     if engine in ("eager", "torch_nn"):
-        return AutogradProgram(engine, config, sizes, parameters, dropout, updates=MINIBATCHES)
+        return AutogradProgram(engine, config, sizes, parameters, Generator().manual_seed(1000), updates=MINIBATCHES)
     if engine == "native":
         single = {name: value.float() for name, value in parameters.items()}
-        return NativeCohort([config], V, [single], generators=[dropout], updates=MINIBATCHES)
+        return NativeCohort([config], V, [single], generators=[Generator().manual_seed(1000)], updates=MINIBATCHES)
     kind = Cohort if is_derived(config) else StackedCohort
-    return kind([config], sizes, [parameters], generators=[dropout], updates=MINIBATCHES)
+    each = [parameters]
+    if _is_users(config):
+        each.append({name: -value / 2 for name, value in parameters.items()})
+    generators = [Generator().manual_seed(1000 + k) for k in range(len(each))]
+    return kind([config] * len(each), sizes, each, generators=generators, updates=MINIBATCHES)
 
 
 def _trained(engine: str, config: Resolved) -> list[float]:
     """The loss of each minibatch, of the first one again held out, and the sum of all weights."""
     sizes = V if family(config).steps else Sizes(V, V)
-    draws = FixedDraws()
+    draws = FixedDraws(from_generators=True)
     with draws:
         parameters = _weights(config, sizes)
     with draws if _may_draw(config) else nullcontext():  # which every call of torch passes through
@@ -206,20 +210,29 @@ def _trained(engine: str, config: Resolved) -> list[float]:
 
 def _may_draw(config: Resolved) -> bool:
     """Whether training may draw random numbers: for dropout, and in what a user brought."""
+    return bool(shares(config)) or _is_users(config)
+
+
+def _is_users(config: Resolved) -> bool:
+    """Whether something of a user's computes it."""
     parts = (config.model, config.optimizer, config.schedule, config.task)
-    return bool(shares(config)) or any(part.source is not None for part in parts)
+    return any(part.source is not None for part in parts)
 
 
 def _losses(engine: str, config: Resolved, sizes: int | Sizes, parameters: dict[str, Tensor]) -> list[float]:
+    """Those of the first replica; every other one reads the same."""
     carried = carries(config)
     program = _program(engine, config, sizes, parameters)
+    R = len(program) if isinstance(program, Cohort) else 1
     losses = []
     for number in range(MINIBATCHES):
-        program.tell(0, [2.0] * (HELD_OUT * number))
-        losses.append(float(program.step(*_minibatch(config, number), carry=carried and number > 0)))
+        for replica in range(R):
+            program.tell(replica, [2.0] * (HELD_OUT * number))
+        minibatch = (part.expand(R, *part.shape[1:]) for part in _minibatch(config, number))
+        losses.append(float(program.step(*minibatch, carry=carried and number > 0)[0]))
     tokens, targets = _minibatch(config, 0)
     weights = sum(float(value.double().sum()) for value in program.named_tensors(0).values())
-    return [*losses, float(program.evaluate(tokens[0], targets[0])), weights]
+    return [*losses, float(program.evaluate(tokens[0], targets[0])[0]), weights]
 
 
 def _network(engine: str, values: Mapping[str, Any]) -> list[float]:

@@ -4,16 +4,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 
 from ablate.cells.cell import Cell, cell
+from ablate.cells.derivative import Derived, derived_or_why_not
 from ablate.cells.functions import concat, exp, log, maximum, minimum, relu, sigmoid, softplus, sqrt, tanh, where
 from ablate.config.errors import ConfigError
 from ablate.config.registry import CELLS
 from ablate.config.schema import Config
 from ablate.networks.network import Network
 from ablate.networks.parameters import initial
+from ablate.networks.recurrence import recurrence
 
 V, T, B, H = 6, 5, 3, 4
 
@@ -34,6 +37,19 @@ def two_ways(config: Config) -> tuple[torch.Tensor, torch.Tensor]:
     nets = [Network(config, V, parameters, project=project) for project in (False, True)]
     one, other = (net(tokens, net.initial_state(B))[0] for net in nets)
     return one, other
+
+
+def by_the_derivative(config: Config) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits by the very equations, and by all steps of a layer at once."""
+    parameters = initial(config, V, torch.Generator().manual_seed(0), torch.float64)
+    tokens = torch.randint(V, (T, B), generator=torch.Generator().manual_seed(1))
+    stacked = {
+        name: value.view(1, *((1, -1) if value.dim() == 1 else value.shape)) for name, value in parameters.items()
+    }
+    alone, together = Network(config, V, parameters), Network(config, V, stacked, project=True, recurrence=recurrence)
+    assert together.layers[0][0].derivative is not None
+    other, _ = together(tokens.unsqueeze(0), together.initial_state(1, B))
+    return alone(tokens, alone.initial_state(B))[0], other[0]
 
 
 def config_of(compose: Callable[..., Config], made: Cell, **knobs: Any) -> Config:
@@ -148,6 +164,91 @@ def test_torch_cat_is_followed_as_concat_is_and_equality_chooses_unit_by_unit() 
     assert cell(register=False)(equal).preactivations == ("b", "a")
 
 
+def test_a_function_of_torchs_with_further_arguments_is_another_one(compose: Callable[..., Config]) -> None:
+    def steeper(x: Any, h: Any, *, W: Any) -> Any:
+        return tanh(x.a - torch.nn.functional.softplus(h @ W.a, 2.0))
+
+    assert "torch's softplus" in cell(register=False)(steeper).plain.structure.untraceable
+
+
+def test_a_sum_of_comparisons_is_what_torch_has_it_to_be() -> None:
+    """Of true and true it makes true, which is 1; of them as numbers 2."""
+
+    def either(x: Any, h: Any, c: Any, *, W: Any) -> Any:
+        return tanh(x.a + h @ W.a) * ((h > 0) + (c > 0)), tanh(x.c)
+
+    def both(x: Any, h: Any, c: Any, *, W: Any) -> Any:
+        return tanh(x.a + h @ W.a) * ((h > 0) * 1 + (c > 0) * 1) + where((h > 0) * (c > 0), h, c), tanh(x.c)
+
+    assert "comparison" in cell(register=False)(either).plain.structure.untraceable
+    assert not cell(register=False)(both).plain.structure.untraceable
+
+
+def test_states_made_by_comparing_or_of_vectors_alone_are_states(compose: Callable[..., Config]) -> None:
+    @cell
+    def compared_states(x: Any, h: Any, c: Any, n: Any, *, W: Any) -> Any:
+        return tanh(x.a + concat(h, c, n) @ W.a), h > 0.1, (c > 0) * 2 - 1
+
+    @cell
+    def of_vectors(x: Any, h: Any, c: Any, *, W: Any, P: Any) -> Any:
+        return tanh(P.h), tanh(x.a + concat(c, h, P.c) @ W.a)
+
+    @cell
+    def read_out(x: Any, h: Any, *, W: Any, P: Any, candidate: Any) -> Any:
+        return tanh(x.a + candidate(P.a) * h + h @ W.a)
+
+    configs = [config_of(compose, made, layers=2) for made in (compared_states, of_vectors, read_out)]
+    configs.append(configs[-1].but(model=replace(configs[-1].model, readout="candidate")))
+    for config in configs:
+        one, other = by_the_derivative(config)
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("held", [None, 0.3, 0.0])
+def test_a_gate_that_is_held_may_stand_beside_states(compose: Callable[..., Config], held: float | None) -> None:
+    @cell
+    def beside(x: Any, h: Any, *, W: Any, gate: Any, candidate: Any) -> Any:
+        Z = gate.update(x.update + h @ W.update)
+        return Z * h + (1 - Z) * candidate(x.candidate + concat(Z, h) @ W.candidate)
+
+    config = config_of(compose, beside, layers=2)
+    if held is not None:
+        config = config.but(model=replace(config.model, gates={"update": held}))
+    one, other = two_ways(config)
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("held", [None, 0.3])
+def test_a_gate_may_be_held_however_its_argument_is_made(compose: Callable[..., Config], held: float | None) -> None:
+    """Methods of tensors, facts about them, parts of them: all of it goes with the gate."""
+
+    @cell
+    def by_methods(x: Any, h: Any, *, W: Any, gate: Any) -> Any:
+        A = (x.update + h @ W.update).clamp(-1, 1)
+        A = A / A.shape[-1] + abs(A)[..., :1] + A % 2
+        return gate.update(A, function=relu) * h + tanh(x.new + h @ W.new)
+
+    config = config_of(compose, by_methods)
+    if held is not None:
+        config = config.but(model=replace(config.model, gates={"update": held}))
+    one, other = two_ways(config)
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+
+
+def test_what_has_no_number_where_a_gate_is_held_is_left_to_torch() -> None:
+    """The logarithm of 0, which a tensor has; autograd computes it."""
+
+    def of_nothing(x: Any, h: Any, *, W: Any, gate: Any) -> Any:
+        return tanh(x.a + h @ W.a) * (1 - exp(log(gate.g(x.g) * h)))
+
+    def derivative(held: float) -> Derived | str:
+        structure = cell(register=False)(of_nothing)._variant({"g": held}, {}, None).structure
+        return derived_or_why_not(structure, "state", True, 1)
+
+    assert isinstance(derivative(0.5), Derived)
+    assert derivative(0.0) == "log of 0.0, which is no number"
+
+
 def test_a_fixed_gate_has_no_parameters_and_costs_nothing() -> None:
     gru = CELLS["gru"]
     structure = gru._variant({"reset": 1.0, "update": 0.25}, {"activation": "tanh"}, "before").structure
@@ -168,6 +269,14 @@ def no_state(x):
 
 def unknown_keyword(x, h, *, V):
     return x.a
+
+
+def names_of_parameters(x, h, *, W, W_h):
+    return tanh(x.a + h @ W.a + h @ W_h.a)
+
+
+def the_input_again(x, h, *, W, W_x):
+    return tanh(x.a + h @ W.a + h @ W_x.a)
 
 
 def state_with_default(x, h, leak=0.5):
@@ -228,7 +337,50 @@ def no_knob(x, h, *, gate, leak: float = 0.5):
     return gate.a(x.a + h)
 
 
+def one_less_a_comparison(x, h, *, W):
+    return tanh(x.a + h @ W.a) * (1 - (h > 0.5))
+
+
+def minus_a_comparison(x, h, *, W):
+    return tanh(x.a + h @ W.a) * -(h > 0.5)
+
+
+def a_comparison_multiplied(x, h, *, W):
+    return tanh(x.a + (h > 0) @ W.a)
+
+
+def chosen_by_a_number(x, h, *, W):
+    return where(h, x.a + h @ W.a, x.b)
+
+
+def by_numpy(x, h, *, W):
+    return np.tanh(x.a + h @ W.a)
+
+
+def a_state_in_place(x, h, *, W):
+    h *= 0.5
+    return tanh(x.a + h @ W.a)
+
+
+def a_share_in_place(x, h, *, W):
+    A = x.a
+    A += h @ W.a
+    return tanh(A)
+
+
+def a_state_in_place_by_a_method(x, h, *, W):
+    return torch.nn.functional.normalize(x.a + h.mul_(0.5) @ W.a)
+
+
 MISTAKES = [
+    (by_numpy, "Python number"),
+    (a_state_in_place, "in place, .*; write a = a . b"),
+    (a_share_in_place, "in place, .*; write a = a . b"),
+    (a_state_in_place_by_a_method, "in place, .*; write a = a . b"),
+    (one_less_a_comparison, "bool tensor"),
+    (minus_a_comparison, "bool tensor"),
+    (a_comparison_multiplied, "W.a multiplies .*; where"),
+    (chosen_by_a_number, "condition"),
     (side_by_side, "shape .*2·H"),
     (compared, "where"),
     (compared_by_its_mean, "where"),
@@ -240,6 +392,8 @@ MISTAKES = [
     (no_input, "nothing of the input"),
     (no_state, "takes x"),
     (unknown_keyword, "asks for V"),
+    (names_of_parameters, "asks for W_h, .*; write W"),
+    (the_input_again, "asks for W_x"),
     (state_with_default, "leak has a default"),
     (two_for_one, "return 2 values"),
     (a_number, "output is 1.0"),
@@ -303,7 +457,10 @@ def test_a_gate_and_a_knob_are_named_as_a_command_can_spell_them() -> None:
     def with_knob(x, h, *, W, größe: float = 1.0):  # type: ignore[no-untyped-def]
         return größe * (x.new + h @ W.new)
 
-    for equations, name in ((with_gate, "öffnen"), (with_knob, "größe")):
+    def with_share(x, h, *, W):  # type: ignore[no-untyped-def]
+        return x["in/out"] + h @ W["in/out"]
+
+    for equations, name in ((with_gate, "öffnen"), (with_knob, "größe"), (with_share, "in/out")):
         with pytest.raises(ConfigError, match=f"cannot be called '{name}'; .* a to z"):
             cell(equations)
         assert equations.__name__ not in CELLS

@@ -60,13 +60,14 @@ class Mine(ablate.Task):
 RAISES = 1 + TASK.splitlines().index(next(line for line in TASK.splitlines() if "raise ValueError" in line))
 
 CELL = '''\
-import ablate
+import ablate, torch
 
 @ablate.cell
 def mine(x, h, *, W, gate, candidate, sharp: int = 1):
     """Mine."""
     Z = gate.update(x.update + h @ W.update)
     if sharp > 1: raise KeyError("no good")
+    if sharp < 0 and type(h) is torch.Tensor: raise KeyError("no good")
     return Z * h + (1 - Z) * candidate(x.candidate + h @ W.candidate)
 '''
 RULES = '''\
@@ -168,6 +169,7 @@ def test_a_plan_says_which_settings_cannot_be_run(ablated: Callable[..., Said]) 
     [
         (CELL, ["model=mine", "model.sharp=2"], "mine.py:7", 2, 0),  # evaluated before anything is trained
         (CELL, ["model=mine", "model.sharp=1,2"], "mine.py:7", 2, 0),
+        (CELL, ["model=mine", "model.sharp=1,-1"], "mine.py:8", 1, 1),  # as an engine is chosen
         (RULES, ["optimizer=mine", "optimizer.sharp=1,2"], "mine.py:6", 1, 1),
         (RULES, ["schedule=late", "schedule.sharp=2"], "mine.py:12", 1, 0),
         (RULES, ["schedule=late", "schedule.sharp=1,2"], "mine.py:12", 1, 1),

@@ -27,6 +27,7 @@ NETWORKS = {
     "lstm-peepholes": ["model=lstm-peepholes"],
     "lstm-full-gate-recurrence": ["model=lstm-full-gate-recurrence"],
     "minlstm": ["model=minlstm", "layers=2"],
+    "nothing of the input": ["model=gru", "model.gates.update=1", "model.connection=residual", "layers=2"],
     "plain gru": ["model=gru", "layers=2", "dropout=0.3"],
     "translation": ["task=translation", "data=number_pairs", "layers=2", "dropout=0.2"],
 }
@@ -120,7 +121,7 @@ def test_a_diverged_replica_freezes_and_disturbs_nobody() -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("name", NETWORKS)
 def test_plain_stacks_of_every_cell_need_no_autograd(name: str) -> None:
-    apart = ("bidirectional", "residual", "dense", "translation")
+    apart = ("bidirectional", "residual", "dense", "nothing of the input", "translation")
     assert is_derived(configs(name)[0]) == (name not in apart)
 
 

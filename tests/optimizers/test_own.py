@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from ablate.cells.cell import cell
 from ablate.config.errors import ConfigError
 from ablate.config.registry import OPTIMIZERS, Knob
 from ablate.config.schema import Config, OptimizerConfig, with_seed
@@ -177,6 +178,10 @@ def drifts(parameters: Any, gradients: Any, *, lr: Any) -> None:
     parameters.sub_(lr * (gradients.sign() + 0.1))
 
 
+def averages(parameters: Any, gradients: Any, *, lr: Any) -> None:
+    parameters.sub_(lr * gradients / (1 + gradients.square().mean(1, keepdim=True).sqrt()))
+
+
 def anneals(parameters: Any, gradients: Any, *, lr: Any) -> None:
     parameters.sub_(lr.mul_(0.99) * gradients)
 
@@ -188,6 +193,7 @@ BROKEN: dict[Callable[..., None], str] = {
     mixes: "otherwise in company than alone",
     remembers: "otherwise in company than alone|saved moments",
     drifts: "moves numbers that are zero",
+    averages: "otherwise where zeros that belong to nothing",
     anneals: "changes its learning rate",
 }
 
@@ -198,6 +204,24 @@ def test_a_broken_rule_is_refused(rule: Callable[..., None]) -> None:
     optimizer(lr=0.1)(rule)
     with pytest.raises(AssertionError, match=f"^{rule.__name__} .*({BROKEN[rule]})"):
         check_optimizer(rule)
+
+
+def test_a_knob_that_no_command_could_give_is_refused(compose: Configs) -> None:
+    """Regression: a default of None was taken, and from then on no config could be composed, of whatever optimizer."""
+
+    def limited(parameters: Any, gradients: Any, *, lr: Any, limit: Any = None) -> None:
+        parameters.sub_(lr * gradients.clamp(-(limit or 1), limit or 1))
+
+    def leaky(x: Any, h: Any, *, W: Any, leak=None) -> Any:
+        return x.a + h @ W.a * (leak or 1)
+
+    with pytest.raises(ConfigError, match=r"optimizer limited: .* knob limit, whose default is None; .*ablate\.Knob"):
+        optimizer(lr=0.1)(limited)
+    with pytest.raises(ConfigError, match=r"cell leaky: .* leak: float \| None = None"):
+        cell(leaky)
+    assert compose("optimizer=adam", "optimizer.eps=0.1").optimizer.eps == 0.1
+    optimizer(lr=0.1, knobs=[Knob("limit", float | None, None)])(limited)
+    assert compose("optimizer=limited", "optimizer.limit=0.5").optimizer.limit == 0.5
 
 
 def test_a_rule_that_moves_nothing_is_refused_when_it_is_chosen(compose: Configs) -> None:

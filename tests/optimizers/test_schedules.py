@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort
 from ablate.engines.cohort.native import NativeCohort, unavailable
 from ablate.engines.cohort.stacked import StackedCohort
-from ablate.optimizers.schedule import schedule
+from ablate.optimizers.schedule import Schedule, schedule
 from ablate.searching.space import build
 from ablate.testing import check_schedule
 from ablate.training.behaviour import disagreement, keys
@@ -304,6 +305,13 @@ def test_a_schedule_that_remembers_is_refused() -> None:
         check_schedule(mine)
     with pytest.raises(ConfigError, match=r"takes \('step',\)"):
         schedule()(lambda step: 1.0)
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.float64(0.5), torch.tensor(0.5), np.array(0.5)])
+def test_a_factor_may_be_a_number_of_any_kind(number: Any) -> None:
+    """Regression: of torch's, and of numpy's in float32, it was said that a factor is finite."""
+    found = Schedule("half", lambda step, total: number).factor(0, 10)
+    assert (type(found), found) == (float, 0.5)
 
 
 def test_a_rate_beyond_all_numbers_is_one_line() -> None:

@@ -73,9 +73,11 @@ def test_what_cannot_be_one_program_stays_apart(groups: Callable[..., list[RunGr
 
 def test_weight_decay_clip_rate_schedule_and_dropout_are_one_group(groups: Callable[..., list[RunGroup]]) -> None:
     differing = ("", "optimizer.weight_decay=0.1", "clip=null", "lr=0.3", "schedule=cosine", "dropout=0.5")
-    [group] = groups(*(f"layers=2 dropout=0.2 {one}" for one in differing[:-1]), f"layers=2 {differing[-1]}")
+    common = "layers=2 optimizer=momentum"
+    [group] = groups(*(f"{common} dropout=0.2 {one}" for one in differing[:-1]), f"{common} {differing[-1]}")
     assert len(group.runs) == 24
     assert len(groups("layers=2 dropout=0.2", "layers=2")) == 2  # masks cost those who need none
+    assert len(groups("optimizer=sgd", "optimizer=sgd optimizer.weight_decay=0.1")) == 2  # plain descent rounds once
 
 
 @pytest.mark.full

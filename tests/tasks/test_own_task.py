@@ -301,6 +301,25 @@ def test_a_loss_of_ones_own_trains_in_every_engine() -> None:
     assert losses["eager"][-1] < 0.5 * losses["eager"][0] < 3
 
 
+@pytest.mark.parametrize("engine", ["cohort", "eager"])
+def test_a_loss_that_is_one_number_for_all_targets_is_refused(engine: str) -> None:
+    """Regression: in a cohort such a mean was one over all seeds, which then had each other's loss and gradients."""
+
+    @ablate.task(real_inputs=True, loss=lambda logits, targets: (logits[:, 0] - targets).square().mean())
+    class Averaged(Wrong):
+        sizes = ablate.Features(1, 1)
+
+        def minibatches(self, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+            X = torch.randn(self.config.num_steps, self.config.batch_size, 1, generator=order)
+            yield X, X[..., 0]
+
+    said = r"test_own_task.py:\d+\) gives \(\) for \d+ targets; .*reduction='none'"
+    with pytest.raises(UserError, match=said):
+        trained(small_config(Averaged.facts, "averaged"), engine)
+    with pytest.raises(AssertionError, match=said):
+        check_task(Averaged)
+
+
 @pytest.mark.parametrize(
     ("facts", "said"),
     [

@@ -8,6 +8,7 @@ import errno
 import inspect
 import json
 import math
+import re
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
@@ -21,10 +22,11 @@ from torch import Generator, Tensor
 
 import ablate
 from ablate.cells import derivative
-from ablate.cells.cell import Cell
+from ablate.cells.cell import Cell, cell
 from ablate.config import metrics
 from ablate.config.errors import CombinationError
-from ablate.config.registry import CELLS
+from ablate.config.registry import CELLS, OPTIMIZERS
+from ablate.config.resolved import resolve
 from ablate.config.schema import Config
 from ablate.data import batches
 from ablate.engines import autograd, updates
@@ -387,3 +389,41 @@ FIRST_OF_SEED_1 = 0.21427213722703464
 def test_a_draw_that_is_not_made_by_rule_is_refused() -> None:
     with FixedDraws(), pytest.raises(NotImplementedError, match="bernoulli"):
         torch.bernoulli(torch.full((3,), 0.5))
+
+
+def test_an_engine_in_which_replicas_would_mix_is_not_used(compose: Configs) -> None:
+    """What a user brought may take a norm, or a mean, over all replicas: in a cohort of one it is right."""
+
+    @cell
+    def centred(x: Any, h: Any, *, W: Any) -> Any:
+        A = torch.tanh(x.a + h @ W.a)
+        return A - 0.1 * A.mean(0, keepdim=True) if A.dim() == 3 else A
+
+    @ablate.optimizer(lr=0.1)
+    def normed(parameters: Any, gradients: Any, *, lr: Any) -> None:
+        parameters.sub_(lr * gradients / (1 + gradients.norm()))
+
+    try:
+        for words in ("model=centred", "optimizer=normed"):
+            config = resolve(compose(words, "num_hiddens=4"))
+            assert "cohort" not in engines.agreeing(config)
+            [line] = engines.left_out([config])
+            assert re.search("engine=cohort, .*check_optimizer of ablate.testing", line)
+    finally:
+        CELLS.remove("centred")
+        OPTIMIZERS.remove("normed")
+
+
+@pytest.mark.parametrize("draw", [torch.rand, torch.randn])
+def test_equations_that_draw_random_numbers_are_refused(compose: Configs, draw: Callable[..., torch.Tensor]) -> None:
+    """Regression: those of torch's own stream, which no seed of a run decides, were taken."""
+
+    @cell
+    def noisy(x: Any, h: Any, *, W: Any) -> Any:
+        return torch.tanh(x.a + h @ W.a) + 0.1 * draw(h.shape)
+
+    try:
+        with pytest.raises(NotImplementedError, match="random numbers that no seed decides"):
+            behaviour.behaviour(resolve(compose("model=noisy")))
+    finally:
+        CELLS.remove("noisy")

@@ -100,9 +100,35 @@ def test_what_no_network_could_read_is_refused(facts: dict[str, object], says: s
     with pytest.raises(UserError, match=f"held-out data: .*{says}"):
         trained(config_of("echo_wrong", **facts), "cohort")
     if facts == {"scored": False}:
-        facts, says = facts | {"scores_some": True}, "an epoch of the task echo_none has no scored target"
+        says = "an epoch of the task echo_none has no scored target"
     with pytest.raises(UserError, match=says):
         trained(config_of("echo_none", held_out=None, **facts), "cohort")
+
+
+class Few(Echo):
+    """Minibatches of fewer and fewer scored targets, in the end of fewer sequences and of none."""
+
+    def parts(self) -> list[tuple[Tensor, Tensor]]:
+        X, Y = self.made(self.config.batch_size, Generator().manual_seed(1))
+        some, none = Y.clone(), torch.full_like(Y, -1)
+        some[1:] = -1
+        return [(X, Y), (X, some), (X[:, :1], some[:, :1]), (X[:, :2], none[:, :2])]
+
+    @property
+    def held_out(self) -> tuple[Tensor, Tensor]:
+        inputs, targets = zip(*self.parts(), strict=True)
+        return torch.cat(inputs, 1), torch.cat(targets, 1)
+
+    def minibatches(self, order: Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from self.parts()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_epochs_loss_is_the_mean_over_its_scored_targets(engine: str) -> None:
+    """Regression: it was the mean over minibatches, and one without a scored target counted as a loss of 0."""
+    ablate.task(name="few", has_prefixes=False)(Few)
+    curve = trained(small_config(TASKS["few"], "few", num_steps=4).but(lr=1e-12), engine).curve
+    assert curve["perplexity"] == pytest.approx(curve["val_perplexity"], rel=1e-5)
 
 
 @pytest.mark.skipif(bool(unavailable()), reason=unavailable())

@@ -62,10 +62,10 @@ class Forward(Buffers):
             if isinstance(end, Value) and end.index not in self.number:
                 self.there[end.index] = f"n{number}"
         if isinstance(d.output, Value):
-            self.output = self.batch[self.there[d.output.index]]
+            whole = self.batch[self.there[d.output.index]]  # of vectors alone the same at each step
         else:
             whole = self.shape.zeros(1, 1, 1, 1) + d.output
-            self.output = whole.expand(self.shape.R, self.shape.T, self.shape.B, H)
+        self.output = whole.expand(self.shape.R, self.shape.T, self.shape.B, H)
 
     def _ends(self, index: int) -> bool:
         """Whether nothing more is added to a block after this value of it."""
