@@ -18,7 +18,7 @@ def choosing(seeds: Collection[int]) -> np.ndarray:
     """The seeds that choose among settings, every second one (1, 3 and 5 of 0 to 5); the others judge what is chosen.
 
     A seed keeps what it does when later ones are added. With the lower half it would not, and what has judged would
-    choose: 7.7 % of sweeps without any effect had then a verdict at some time instead of 4.5 %
+    choose: 7.1 % of sweeps without any effect would have a verdict at some time, instead of 3.9 %
     (docs/benchmarks/looking_again.py).
     """
     ordered: np.ndarray = np.sort(np.unique(list(seeds)))

@@ -10,13 +10,14 @@ Candidates for two settings, differences paired by seed but for Welch's t:
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from ablate.analysis.tuning import choosing
 from ablate.stats import evidence as kernel
 from ablate.stats.evidence import decisive
 from tests.stats.peeking import DRAWS, FIRST, LAST, evidence, fixed
@@ -87,22 +88,30 @@ def main(sweeps: int) -> None:
     print(f"{100 * (first_look | later).mean():.1f}")
     print("\nThe best of three equal values, chosen by half of the seeds there are: false verdicts, in percent")
     places = range(FIRST, LAST + 1)
-    wrong = tuned(rng, sweeps)
-    print(f"after every seed {100 * wrong.any(axis=1).mean():.1f}")
     grown = [places.index(n) for n in looks(1.5) if n in places]
-    print(f"after {', '.join(str(places[k]) for k in grown)} {100 * wrong[:, grown].any(axis=1).mean():.1f}")
+    print(row("who chooses", ["after every seed", f"after {', '.join(str(places[k]) for k in grown)}"]))
+    for name, chooses in CHOOSERS.items():
+        wrong = tuned(np.random.default_rng(0), sweeps, chooses)
+        print(row(name, [f"{100 * wrong[:, at].any(axis=1).mean():.1f}" for at in (slice(None), grown)]), flush=True)
 
 
-def tuned(rng: np.random.Generator, sweeps: int) -> np.ndarray:
+CHOOSERS: dict[str, Callable[[int], np.ndarray]] = {
+    "every second seed": lambda n: choosing(range(n)),
+    "the lower half": lambda n: np.arange(n // 2),
+}
+
+
+def tuned(rng: np.random.Generator, sweeps: int, chooses: Callable[[int], np.ndarray]) -> np.ndarray:
     """Of two settings with three equal values of a knob each: whether a look decides, (S, looks), from FIRST to LAST.
-    At each of them the lower half of the seeds chooses the value anew, and the other half judges."""
+    At each of them `chooses` of the seeds choose the value anew, and the others judge."""
     runs = rng.normal(0, 1, (2, 3, sweeps, LAST))
     decides = np.zeros((sweeps, LAST + 1 - FIRST), bool)
     for n in range(FIRST, LAST + 1):
-        best = runs[..., : n // 2].mean(axis=-1).argmin(axis=1)  # (2, S)
-        chosen = np.take_along_axis(runs, best[:, None, :, None], axis=1)[:, 0, :, n // 2 : n]  # (2, S, judging)
+        judges = np.setdiff1d(np.arange(n), chooses(n))
+        best = runs[..., chooses(n)].mean(axis=-1).argmin(axis=1)  # (2, S)
+        chosen = np.take_along_axis(runs, best[:, None, :, None], axis=1)[:, 0][..., judges]  # (2, S, judging)
         apart = chosen[0] - chosen[1]
-        mean, sd, k = apart.mean(axis=1), apart.std(axis=1, ddof=1), n - n // 2
+        mean, sd, k = apart.mean(axis=1), apart.std(axis=1, ddof=1), len(judges)
         log_e = np.maximum(kernel.mean_evidence(mean, sd, k), kernel.mean_evidence(-mean, sd, k))
         decides[:, n - FIRST] = log_e >= decisive(0.95)
     return decides
