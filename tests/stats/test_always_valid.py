@@ -132,7 +132,7 @@ def test_diverged_runs_leave_the_signs() -> None:
 
 
 def test_settings_whose_runs_are_the_same_are_a_fact() -> None:
-    a = seeds(1, 2, 3, 4)
+    a = seeds(1.5, 2, 3, 4)
     assert always_valid_ratio({"a": 1.0, "b": -1.0}, {"a": a, "b": a.copy()}).is_fact
 
 
