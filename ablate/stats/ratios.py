@@ -78,8 +78,7 @@ def _identical(a: pd.Series, b: pd.Series, level: float) -> Identical | None:
     """The fact that two settings train alike (see `paired.identical`); none from whole numbers."""
     if all((side.dropna() % 1 == 0).all() for side in (a, b)):
         return None
-    left, right = (pd.Series(logs(side), side.index) for side in (a, b))
-    return identical(left, right, level)
+    return identical(pd.Series(logs(a), a.index), pd.Series(logs(b), b.index), level)
 
 
 def contrast(weights: Mapping[str, float], values: Mapping[str, pd.Series], level: float = 0.95) -> Contrast:

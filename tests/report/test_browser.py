@@ -303,6 +303,7 @@ document.title = JSON.stringify([
         [[3.0, 3.1, 3.2], [4.0, 4.5, 900.0]],
         [[3.1e30, 3.2e30, 3.15e30], [2e9, 2.1e9, 2.05e9]],  # each with a power of ten, not with thirty digits
         [[3.0, 1e150, None], [4.0, 5.0, None]],  # whose interval ends beyond all numbers
+        [[16.9573466, None, None], [16.9573466, None, None]],  # their mean, exp(log), differs in the last digit
     ],
 )
 def test_runs_that_lie_decades_apart(values: list[list[float | None]], tmp_path: Path) -> None:

@@ -151,7 +151,12 @@
   function axis(values, logs) {
     const scale = logs ? Math.log : (value) => value;
     let [least, most] = [Math.min(...values), Math.max(...values)];
-    if (least === most) [least, most] = logs ? [least / 1.1, most * 1.1] : [least - 0.5, most + 0.5];
+    // What differs by rounding alone is one place: between two such numbers no tick could ever be reached.
+    const size = Math.max(Math.abs(least), Math.abs(most));
+    if (most - least <= 1e-9 * size) {
+      const room = Math.max(0.5, 0.1 * size);
+      [least, most] = logs ? [least / 1.1, most * 1.1] : [least - room, most + room];
+    }
     const [start, end] = [scale(least), scale(most)];
     const place = (value) => MARGIN + ((scale(value) - start) / (end - start)) * (WIDTH - 2 * MARGIN);
     return { place, ticks: ticks(least, most, logs) };
