@@ -159,6 +159,12 @@ class Registry(Generic[T]):
                     f"{self.kind} {thing.name}: its knob cannot be called {name!r}; give it another name{spelt}"
                 )
         for knob in knobs_of(thing) if source is not None or typed is not None else ():
+            number = knob.kind in (int, float) and self.kind in ("optimizer", "schedule")
+            if knob.per_replica and not number:  # all other things are those of the first run of a program
+                raise ConfigError(
+                    f"{self.kind} {thing.name}: its knob {knob.name} is per_replica; in one program runs may differ in "
+                    "numbers of their optimizer alone: leave per_replica out"
+                )
             if not _can_be_given(knob):
                 raise ConfigError(
                     f"{self.kind} {thing.name}: no command could give its knob {knob.name}, whose default is "

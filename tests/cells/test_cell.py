@@ -12,7 +12,7 @@ from ablate.cells.cell import Cell, cell
 from ablate.cells.derivative import Derived, derived_or_why_not
 from ablate.cells.functions import concat, exp, log, maximum, minimum, relu, sigmoid, softplus, sqrt, tanh, where
 from ablate.config.errors import ConfigError
-from ablate.config.registry import CELLS
+from ablate.config.registry import CELLS, Knob
 from ablate.config.schema import Config
 from ablate.networks.network import Network
 from ablate.networks.parameters import initial
@@ -423,6 +423,17 @@ def test_a_share_of_a_fixed_gate_cannot_be_used_elsewhere(compose: Callable[...,
     config = config.but(model=replace(config.model, gates={"a": 0.5}))
     with pytest.raises(ConfigError, match="with a fixed"):
         initial(config, V, torch.Generator())
+
+
+def test_a_knob_of_a_cell_is_the_same_in_all_runs_of_a_program() -> None:
+    """Regression: runs that differed in one that was declared per_replica were all computed with that of the first."""
+
+    def leaky(x: Any, h: Any, *, leak: float = 0.5) -> Any:
+        return leak * h + tanh(x.a)
+
+    with pytest.raises(ConfigError, match=r"cell leaky: its knob leak is per_replica; .*leave per_replica out"):
+        cell(knobs=[Knob("leak", float, 0.5, per_replica=True)])(leaky)
+    assert "leaky" not in CELLS
 
 
 def test_a_name_that_is_taken_is_refused() -> None:

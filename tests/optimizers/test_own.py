@@ -219,6 +219,11 @@ def test_a_knob_that_no_command_could_give_is_refused(compose: Configs) -> None:
         optimizer(lr=0.1)(limited)
     with pytest.raises(ConfigError, match=r"cell leaky: .* leak: float \| None = None"):
         cell(leaky)
+    for kind, default in ((float | None, None), (list[float], [0.1])):
+        with pytest.raises(ConfigError, match=r"its knob limit is per_replica; .* numbers of their optimizer alone"):
+            optimizer(lr=0.1, knobs=[Knob("limit", kind, default, per_replica=True)], name="limits")(
+                lambda parameters, gradients, *, lr, limit: parameters.sub_(lr * gradients)
+            )
     assert compose("optimizer=adam", "optimizer.eps=0.1").optimizer.eps == 0.1
     optimizer(lr=0.1, knobs=[Knob("limit", float | None, None)])(limited)
     assert compose("optimizer=limited", "optimizer.limit=0.5").optimizer.limit == 0.5

@@ -301,6 +301,29 @@ def test_a_loss_of_ones_own_trains_in_every_engine() -> None:
     assert losses["eager"][-1] < 0.5 * losses["eager"][0] < 3
 
 
+def test_a_loss_of_ones_own_sees_the_targets_of_one_run() -> None:
+    """One that compares the targets of a minibatch with each other is the same for a seed beside others as alone."""
+
+    def spread(logits: Tensor, targets: Tensor) -> Tensor:
+        error = logits[:, 0] - targets
+        return error.square() + (error - error.mean()).square()
+
+    @ablate.task(real_inputs=True, loss=spread)
+    class Spread(Wrong):
+        sizes = ablate.Features(1, 1)
+
+        def minibatches(self, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+            for _ in range(3):
+                X = torch.randn(self.config.num_steps, self.config.batch_size, 1, generator=order)
+                yield X, X[..., 0]
+
+    config = small_config(Spread.facts, "spread")
+    together = [one.curve["perplexity"] for one in trained(config, "cohort")]
+    alone = [one.curve["perplexity"] for one in trained(config, "eager")]
+    for one, other in zip(together, alone, strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
 @pytest.mark.parametrize("engine", ["cohort", "eager"])
 def test_a_loss_that_is_one_number_for_all_targets_is_refused(engine: str) -> None:
     """Regression: in a cohort such a mean was one over all seeds, which then had each other's loss and gradients."""

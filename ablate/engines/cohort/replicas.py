@@ -37,7 +37,8 @@ class Cohort:
 
     Replica k computes the same numbers whatever its neighbours compute, bit for bit; and as in any other number of
     replicas, where the batch size is a multiple of 32 (otherwise to rounding: where torch's vectors end, its
-    scalar functions round differently, and where they end depends on R).
+    scalar functions round differently, and where they end depends on R). Under plain descent with a clip that holds
+    beside replicas that decay their weights, or do not, as it does: sweeps put no others together.
 
     On a GPU it is `silent`: whole portions of minibatches are trained on without a question to the device, each by
     the replay of a CUDA graph where `cuda_graphs` (None: as the config says). With `cuda_graphs` on a CPU the same is

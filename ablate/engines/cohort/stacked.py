@@ -178,8 +178,15 @@ def scored(targets: Tensor) -> Tensor:
 
 
 def masked_means(logits: Tensor, targets: Tensor, own: Loss | None = None) -> Tensor:
-    """Logits (R, T, B, V), targets (R, T, B) → mean loss (R,) per scored target, in nats; 0 without any."""
-    return losses(logits, targets, own).view(len(targets), -1).sum(1) / scored(targets).clamp(min=1)
+    """Logits (R, T, B, V), targets (R, T, B) → mean loss (R,) per scored target, in nats; 0 without any.
+
+    One of a task's own is asked of each replica by itself: it may look at all targets of a minibatch.
+    """
+    if own is None:
+        sums = losses(logits, targets).view(len(targets), -1).sum(1)
+    else:
+        sums = torch.stack([losses(*each, own).sum() for each in zip(logits, targets, strict=True)])
+    return sums / scored(targets).clamp(min=1)
 
 
 def memory_bytes(config: Resolved, R: int, vocabulary_size: Vocabulary | Sizes) -> int:
