@@ -75,6 +75,13 @@ class Metric:
     least: float = -math.inf
     """The smallest value that there can be; 0 of a metric with a top."""
 
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a top that is none."""
+        if self.top is not None and not 0 < self.top < math.inf:
+            raise ConfigError(
+                f"the metric {self.name}: top is {self.top:g}; give its largest value, or logs=False where it has none"
+            )
+
     @property
     def in_logs(self) -> bool:
         return self.top is None if self.logs is None else self.logs

@@ -55,7 +55,7 @@ def explorer(m: Material) -> Explorer:
 def _metric(name: str) -> dict[str, Any]:
     facts = METRICS.known(name)
     ends = [end if math.isfinite(end) else None for end in facts.bounds]
-    return {"heading": heading(name), "title": facts.title, "logs": facts.in_logs, "top": facts.top, "ends": ends}
+    return {"heading": heading(name), "title": facts.title, "logs": facts.in_logs, "ends": ends}
 
 
 def _placed(

@@ -69,3 +69,9 @@ def test_a_perplexity_below_1_is_no_value() -> None:
     perplexity = METRICS["perplexity"]
     assert perplexity.out_of_bounds(0.9) == "0.9, which is not 1 or more"
     assert not any(map(perplexity.out_of_bounds, (1 - 1e-9, 1.0, 1e30, math.inf, math.nan)))
+
+
+@pytest.mark.parametrize("top", [math.inf, 0.0, math.nan])
+def test_a_largest_value_is_a_positive_number(top: float) -> None:
+    with pytest.raises(ConfigError, match=r"the metric own: top is .*; give its largest value, or logs=False"):
+        ablate.Metric("own", "own", "lower", top=top)

@@ -126,8 +126,9 @@
   // With the digits that the interval supports: `3.21 ± 0.04`, or `5.1 (3.9–6.7)` where it reaches farther to one side.
   function written({ mean, low, high }, metric) {
     if (Number.isNaN(mean)) return DASH;
-    if (metric.top !== null) {
-      const digits = metric.top === 1 ? 3 : 1;
+    const top = metric.ends[1];
+    if (top !== null) {
+      const digits = top === 1 ? 3 : 1;
       const reach = Number.isNaN(low) ? "" : ` (${fixed(low, digits)}${DASH}${fixed(high, digits)})`;
       return fixed(mean, digits) + reach;
     }
