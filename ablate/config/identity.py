@@ -139,7 +139,7 @@ def cohort_key(config: Resolved, corpus_sha256: str) -> str:
 
 
 def without_effect(configs: Sequence[Config], given: Iterable[str]) -> dict[str, str]:
-    """NamedKnob → one line that says why, for each knob given that no config reads: another value makes no other run.
+    """Knob → one line that says why, for each knob given that no config reads: another value makes no other run.
 
     A value that switches something off, 0, false or null, needs no word, but for a knob that none of the cells, tasks,
     … that are chosen has: whatever its value, it says nothing.
