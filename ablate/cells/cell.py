@@ -34,7 +34,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints, overload
 
 from ablate.cells.functions import ACTIVATIONS, Absent, sigmoid
 from ablate.cells.structure import Structure, structure_of
-from ablate.config.errors import ConfigError, listing, place
+from ablate.config.errors import ConfigError, check_function, listing, place
 from ablate.config.registry import CELLS, TYPED, Knob
 from ablate.config.resolved import Resolved
 
@@ -267,6 +267,7 @@ def cell(
     """
 
     def make(equations: Callable[..., Any]) -> Cell:
+        check_function(equations, "cell")
         states, weights, takes, own = _read(equations)
         if "candidate" in takes:
             words = "what squashes the new content"

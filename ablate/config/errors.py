@@ -10,7 +10,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
-from inspect import unwrap
+from inspect import isfunction, ismethod, unwrap
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,12 @@ def place(function: Any) -> str:
     return (
         getattr(function, "__name__", repr(function)) if code is None else f"{code.co_filename}:{code.co_firstlineno}"
     )
+
+
+def check_function(given: Any, decorator: str) -> None:
+    """Raise ConfigError for what is called like a function and has no source and no name of its own."""
+    if not (isfunction(unwrap(given)) or ismethod(given)):
+        raise ConfigError(f"@ablate.{decorator} is for functions, and {given!r:.60} is none; write one with def")
 
 
 def own_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.config.columns import not_measured
-from ablate.config.errors import ConfigError, counted, own_line
+from ablate.config.errors import ConfigError, check_function, counted, own_line
 from ablate.config.registry import TASKS, Registry, task_name
 
 UNSCORED = -1
@@ -392,6 +392,7 @@ def metric(
         raise ConfigError(f"better is {better!r}; choose lower, higher or neither")
 
     def register(function: Callable[..., float | None]) -> Callable[..., float | None]:
+        check_function(function, "metric")
         parameters = signature(function)
         try:
             parameters.bind(*[None] * (2 if _wants_curve(function) else 1))

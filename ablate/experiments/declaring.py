@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
-from ablate.config.errors import ConfigError, listing
+from ablate.config.errors import ConfigError, check_function, listing
 from ablate.config.metrics import METRICS, Metric
 from ablate.config.registry import DATASETS, ORIGIN, TASKS, Knob
 from ablate.data.sets import DataSet
@@ -101,6 +101,7 @@ def declare(
     choices: Mapping[str, Sequence[Any]] | None = None,
 ) -> Experiment:
     """The task that a function is from now on. Raises ConfigError."""
+    check_function(function, "experiment")
     own = name or function.__name__
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise ConfigError(f"{own} is declared by async def; let a plain function call asyncio.run({own}(…))")

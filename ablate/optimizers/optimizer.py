@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ablate.config.errors import ConfigError, counted
+from ablate.config.errors import ConfigError, check_function, counted
 from ablate.config.registry import OPTIMIZERS, Knob
 from ablate.optimizers.signature import knobs_of, line_of, positional, summary_of, where
 
@@ -154,6 +154,7 @@ def optimizer(
         raise ConfigError("an optimizer needs a learning rate; write @ablate.optimizer(lr=0.01)")
 
     def register(rule: Rule) -> Rule:
+        check_function(rule, "optimizer")
         if not (isinstance(lr, int | float) and math.isfinite(lr) and lr > 0):
             raise ConfigError(f"{where(rule)} has lr={lr!r}; a learning rate is a number above 0")
         first = positional(rule)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
-from ablate.config.errors import ConfigError
+from ablate.config.errors import ConfigError, check_function
 from ablate.config.registry import SCHEDULES, Knob
 from ablate.optimizers.signature import knobs_of, line_of, positional, summary_of, where
 
@@ -80,6 +80,7 @@ def schedule(function: Factor | None = None, /, *, source: str = "", name: str =
     """
 
     def register(function: Factor) -> Factor:
+        check_function(function, "schedule")
         given = positional(function)
         if len(given) != 2 and given[2:] != ("held_out",):
             raise ConfigError(

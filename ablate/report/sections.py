@@ -15,7 +15,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, overload
 
 from ablate.analysis.tasks import each_task
-from ablate.config.errors import ConfigError, UserError, listing
+from ablate.config.errors import ConfigError, UserError, check_function, listing
 from ablate.config.registry import FIGURES, resolved
 from ablate.report import blocks
 from ablate.report.blocks import Block, Sheet
@@ -217,6 +217,7 @@ def figure(
         return figure()(caption)
 
     def register(function: Callable[..., Drawing]) -> Callable[..., Drawing]:
+        check_function(function, "figure")
         own = name or function.__name__
         strange = [parameter for parameter in signature(function).parameters if parameter not in FRAMES]
         if strange:

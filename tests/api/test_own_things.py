@@ -3,6 +3,7 @@
 Trains networks of two hidden units for milliseconds. CPU, 5 s.
 """
 
+import functools
 import linecache
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from ablate.config import registry
 from ablate.config.code_hash import code_hash
 from ablate.config.composing import compose
 from ablate.config.errors import ConfigError
+from ablate.config.metrics import METRICS
 from ablate.config.plugins import LOADED, forget, source_hash
 from ablate.config.registry import CELLS, OPTIMIZERS, SCHEDULES, TASKS
 from ablate.config.schema import CONFIG_ROOT
@@ -199,3 +201,34 @@ def test_nothing_of_ours_has_such_a_hash_and_none_of_its_names_can_be_taken() ->
     with pytest.raises(ConfigError, match="gru"):
         in_a_notebook(CELL.format(before="", factor="1.0").replace("mine", "gru"))
     assert CELLS["gru"].equations.__module__.startswith("ablate.cells.")
+
+
+@pytest.mark.parametrize(
+    "decorator",
+    [
+        ablate.cell,
+        ablate.optimizer(lr=0.1),
+        ablate.schedule,
+        ablate.metric("own", better="lower"),
+        ablate.experiment,
+        ablate.figure,
+    ],
+    ids=["cell", "optimizer", "schedule", "metric", "experiment", "figure"],
+)
+def test_what_is_only_called_like_a_function_is_refused(
+    decorator: Callable[[Any], Any], request: pytest.FixtureRequest
+) -> None:
+    """It has no source of its own, whose change would train its runs again."""
+    name = request.node.callspec.id
+    for given in (functools.partial(max, 1), 3):
+        with pytest.raises(ConfigError, match=rf"@ablate\.{name} is for functions, and .* is none; write one with def"):
+            decorator(given)
+
+
+def test_a_function_that_others_wrap_is_one() -> None:
+    @ablate.metric("own", better="lower")
+    @functools.cache
+    def own(record: Any) -> float:
+        return 1.0
+
+    assert "own" in METRICS
