@@ -18,7 +18,7 @@ import numpy as np
 from ablate.config import former_names
 from ablate.config.identity import short_hash
 from ablate.records.files import compact_json
-from ablate.records.flat import MEASURED, measured_columns
+from ablate.records.flat import MEASURED, WHAT_COMPUTED, measured_columns
 from ablate.records.parquet_files import TableError, coded
 from ablate.records.reading import RecordError, from_json
 from ablate.records.record import whole_record
@@ -79,7 +79,8 @@ class RunSummary(Mapping[str, Any]):
         if name == "seed":
             return self._values("seed")[self._at]
         if name == "config":
-            return self.first["config"] | {"seed": self["seed"]}
+            asked = self._alike.asked in self._row.record
+            return self.first["config"] | {"seed": self["seed"]} if asked else self._parsed["config"]
         return self._parsed[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -150,6 +151,8 @@ class _Alike:
     """Part of a record → name in it → its column, of what differs among them."""
     stored: Mapping[str, Any] | None
     """The identity that the first one is stored with, where it is not that of today."""
+    asked: str
+    """What the first one's record says of the knobs that no column has (`asked_in`)."""
 
     def id_today(self, stored_as: str, seed: int) -> str | None:
         """The id of a run; None where its record has to tell."""
@@ -234,9 +237,10 @@ class _Columns:
                 columns[part][within] = names[name]
         if not names["seed"] or not _says(self.table.column(names["seed"])[place].as_py(), record["seed"]):
             return None
+        asked = asked_in(stored["config"])
         if stored["run_id"] != record["run_id"]:
-            return _Alike(record, path, columns, stored["identity"])
-        return _Alike(record, path, columns, None) if stored["setting_id"] == record["setting_id"] else None
+            return _Alike(record, path, columns, stored["identity"], asked)
+        return _Alike(record, path, columns, None, asked) if stored["setting_id"] == record["setting_id"] else None
 
     def between(self, start: int, stop: int) -> Values:
         """The values of columns in some of the rows, each list made once."""
@@ -248,6 +252,15 @@ class _Columns:
             return found[name]
 
         return values
+
+
+def asked_in(config: Mapping[str, Any]) -> str:
+    """The knobs, as a stored config has them, in whose columns stands what the run was really computed with, and what
+    lies between them: `"engine":"auto","device":"cpu","cuda_graphs":true,"threads":2`."""
+    names = list(config)
+    places = [names.index(name) for name in WHAT_COMPUTED if name in config]
+    between = names[min(places) : max(places) + 1] if places else []
+    return compact_json({name: config[name] for name in between})[1:-1]
 
 
 def _says(column: Any, record: Any) -> bool:

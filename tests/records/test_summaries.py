@@ -96,6 +96,22 @@ def test_of_few_runs_each_is_parsed(tmp_path: Path, parsed: list[str], monkeypat
     assert parsed_runs(parsed) == SETTINGS * SEEDS
 
 
+@pytest.mark.parametrize(("knob", "asked"), [("engine", "auto"), ("device", "auto"), ("threads", 2)])
+def test_what_was_asked_for_and_not_what_computed_it_is_read_from_each(
+    tmp_path: Path, knob: str, asked: str | int
+) -> None:
+    """A sweep that was interrupted, and went on with another number of threads: its runs are alike in every column."""
+
+    def edit(record: dict[str, Any], setting: int, seed: int) -> None:
+        record["config"] |= {"engine": "cohort", "device": "cpu", "cuda_graphs": True, "threads": 1}
+        record["config"] |= {knob: asked} if seed > 1 else {}
+
+    folder = made(tmp_path, edit)
+    assert sum(one["config"][knob] == asked for one in results.summaries(folder)) >= SETTINGS * (SEEDS - 2)
+    assert any(isinstance(one, RunSummary) for one in results.summaries(folder))
+    assert_same(folder)
+
+
 def test_a_part_that_no_column_has_is_parsed_when_it_is_asked_for(tmp_path: Path, parsed: list[str]) -> None:
     def edit(record: dict[str, Any], setting: int, seed: int) -> None:
         record["text"] = {"time": f"time {setting} {seed}"}
