@@ -277,8 +277,9 @@ def plus_minus(mean: float, low: float, high: float) -> str:
         return "–"
     if math.isnan(high) or math.isnan(low):
         return f"{mean:.4g}"
-    if mean >= HUGE or high >= 1e6 * abs(mean) > 0:  # or two runs that have nothing in common
-        digits = 4 if high < 1e6 * mean else 2
+    wide = high >= 1e6 * abs(mean) > 0  # two runs that have nothing in common
+    if mean >= HUGE or wide:
+        digits = 2 if wide else 4
         return f"{mean:.4g} ({_end(low, digits)}–{_end(high, digits)})"
     below, above = mean - low, high - mean
     half = min(below, above)

@@ -1,6 +1,5 @@
 """Which settings a claim speaks about, what is missing, and what a reader is told of it. CPU, 2 s."""
 
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -10,39 +9,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.claims import Frames, Verdict
+from ablate.claims import Frames
 from ablate.claims.choosing import claim_files, claims_for, has_all_settings
 from ablate.claims.measured import roughness
 from ablate.claims.reading import make_claim
 from ablate.claims.table import footnote
-from ablate.claims.verdicts import evaluate, judge, verdicts_frame
+from ablate.claims.verdicts import evaluate, verdicts_frame
 from ablate.records.design import Designs
-from tests.claims.simulated import BASELINE, grid
-
-
-def runs(settings: list[dict[str, Any]], medians: list[float], seeds: int = 10, **columns: Any) -> pd.DataFrame:
-    """One row per run; the logarithms differ by no more than a tenth from seed to seed."""
-    rng = np.random.default_rng(4)
-    return pd.DataFrame(
-        [
-            BASELINE
-            | columns
-            | knobs
-            | {"setting_id": f"setting {k}", "run_id": f"{k}-{seed}", "seed": seed, "status": "ok", "device": "cpu"}
-            | {"tail_perplexity": median * np.exp(rng.normal(0, 0.05))}
-            for k, (knobs, median) in enumerate(zip(settings, medians, strict=True))
-            for seed in range(seeds)
-        ]
-    )
-
-
-def verdict(frame: pd.DataFrame | Frames, **claim: Any) -> Verdict:
-    frames = frame if isinstance(frame, Frames) else Frames(frame)
-    return judge(frames, make_claim({"id": "c", "statement": "It is so."} | claim))
-
-
-SAMPLING = {"along": "sampling", "ascending": ["sequential", "random"]}
-MODELS = {"along": "model", "ascending": ["gru", "rnn"]}
+from tests.claims.judged import MODELS, SAMPLING, runs, verdict
+from tests.claims.simulated import grid
 
 
 def test_every_other_swept_knob_makes_a_group() -> None:
@@ -369,120 +344,6 @@ def test_an_absolute_level_holds_for_the_protocol_of_its_preset(knobs: dict[str,
     assert said in asked.evidence
     (of_no_preset,) = evaluate(Frames(frame), [make_claim(entry)])
     assert of_no_preset.verdict == "confirmed"
-
-
-def test_tuned_takes_the_best_on_one_half_of_the_seeds_and_judges_on_the_other() -> None:
-    settings = grid(model=["gru", "rnn"], lr=[0.5, 1.0])
-    frame = runs(settings, [4, 2, 3, 5], seeds=16)
-    # lr=0.5 is lucky on those of gru's seeds that judge: choosing there would be the winner's curse.
-    frame.loc[(frame["setting_id"] == "setting 0") & (frame["seed"] % 2 == 0), "tail_perplexity"] = 0.1
-    one = verdict(frame, order=MODELS, tuned="lr")
-    assert one.verdict == "confirmed"
-    assert one.n == 8
-    assert one.ratio == pytest.approx(2 / 3, rel=0.05)
-    assert re.search(r"\blr chosen .*\bhalf\b", one.evidence)
-
-
-def test_where_every_run_that_should_choose_diverged_the_first_value_is_judged_and_said() -> None:
-    frame = runs(grid(model=["gru", "rnn"], lr=[0.5, 1.0]), [4, 2, 3, 5], seeds=16)
-    rnn = frame["setting_id"].isin(["setting 2", "setting 3"])
-    frame.loc[rnn, ["tail_perplexity", "status"]] = [math.inf, "diverged"]
-    one = verdict(frame, order=MODELS, tuned="lr")
-    assert (one.verdict, one.n) == ("confirmed", 8)
-    assert "no lr is the best where every run that should choose diverged (model=rnn): the first lr" in one.evidence
-    assert "no lr is the best" not in verdict(frame[~rnn | (frame["seed"] < 0)], order=MODELS, tuned="lr").evidence
-
-
-def test_settings_with_fewer_seeds_than_others_are_tuned_by_their_own() -> None:
-    settings = grid(num_hiddens=[32, 64, 128], model=["gru", "rnn"], lr=[0.5, 1.0])
-    frame = runs(settings, [4, 2, 3, 5, 2, 1, 1.5, 2.5, 1, 2, 3, 4], seeds=16)
-    some = frame[(frame["num_hiddens"] != 64) | (frame["seed"] < 8)]
-    one = verdict(some, order=MODELS, tuned="lr")
-    assert one.verdict == "confirmed"
-    assert "of 3 comparisons" in one.evidence
-    assert "left out" not in one.evidence
-    assert "lr chosen on half of the seeds that all settings have, judged on the others" in one.evidence
-    assert "lr chosen on half of the seeds, judged" in verdict(frame, order=MODELS, tuned="lr").evidence
-    single = verdict(frame[(frame["num_hiddens"] != 64) | (frame["seed"] < 1)], order=MODELS, tuned="lr")
-    assert "of 2 comparisons" in single.evidence
-    left = "left out model=gru num_hiddens=64, model=rnn num_hiddens=64, with too few seeds to choose lr by some"
-    assert left in single.evidence
-
-
-def test_what_is_tuned_by_held_out_text_is_judged_by_the_test_text() -> None:
-    settings = grid(model=["gru", "rnn"], lr=[0.5, 1.0])
-    frame = runs(settings, [4, 2, 3, 5], seeds=16)
-    frame["best_val_perplexity"] = frame["tail_perplexity"]
-    # where the lr were chosen by the test text, 0.5 would be the rnn's and the gru's
-    worth = frame["setting_id"].map({"setting 0": 1.0, "setting 1": 9.0, "setting 2": 6.0, "setting 3": 1.0})
-    frame["test_perplexity_at_best"] = worth * frame["tail_perplexity"] / frame["tail_perplexity"].mean()
-    one = verdict(frame, order=MODELS, tuned="lr", metric="best_val_perplexity")
-    assert one.metric == "test_perplexity_at_best"
-    assert "test data" in one.evidence
-    chosen = frame[(frame["seed"] % 2 == 0) & frame["setting_id"].isin(["setting 1", "setting 2"])]
-    logs = np.log(chosen["test_perplexity_at_best"]).groupby(chosen["setting_id"]).mean()
-    assert one.ratio == pytest.approx(np.exp(logs["setting 1"] - logs["setting 2"]))
-
-
-def test_timings_of_the_machine_that_timed_most_settings_with_one_thread() -> None:
-    frame = runs(grid(model=["gru", "lstm", "rnn"]), [2, 2, 2])
-    rng = np.random.default_rng(8)
-
-    def timed(setting: int, machine: str, threads: int, median: float) -> list[dict[str, Any]]:
-        values = median * np.exp(rng.normal(0, 0.01, 5))
-        common = {"setting_id": f"setting {setting}", "machine": machine, "threads": threads}
-        return [common | {"launch": k, "tokens_per_s": value} for k, value in enumerate(values)]
-
-    speed = pd.DataFrame(timed(0, "a", 1, 5e4) + timed(2, "a", 1, 6e4) + timed(2, "b", 1, 1e4) + timed(0, "a", 2, 9e4))
-    order = {"order": MODELS, "metric": "tokens_per_s"}
-    one = verdict(Frames(frame, speed=speed), **order)
-    assert (one.verdict, one.n, one.method) == ("confirmed", 5, "Welch t, on logarithms")
-    assert one.ratio == pytest.approx(5 / 6, rel=0.02)
-    lstm = verdict(Frames(frame, speed=speed), metric="tokens_per_s", order=MODELS | {"ascending": ["lstm", "rnn"]})
-    assert lstm.evidence == "No measured setting with model=lstm."
-
-
-def timings(**of_setting: tuple[str, str, str, float]) -> pd.DataFrame:
-    """Five processes of each setting: machine, engine, when, tokens per second."""
-    spread = np.exp(np.linspace(-0.01, 0.01, 5))
-    return pd.DataFrame(
-        [
-            {"setting_id": name.strip("_").replace("_", " "), "machine": machine, "threads": 1, "launch": k}
-            | {"engine": engine, "measured_at": when, "tokens_per_s": speed * factor}
-            for name, (machine, engine, when, speed) in of_setting.items()
-            for k, factor in enumerate(spread)
-        ]
-    )
-
-
-def test_speeds_of_different_engines_and_times_are_said() -> None:
-    frame = runs(grid(model=["gru", "mgu"]), [2, 2])
-    claim = {"order": {"along": "model", "ascending": ["mgu", "gru"]}, "metric": "tokens_per_s"}
-    of_gru, early, late = ("m", "torch_nn", "2026-01-05T10:00:00+00:00", 9e4), "2026-01-05T10:03:00+00:00", "2026-01-08"
-    for of_mgu, told in (
-        (("m", "torch_nn", early, 5e4), ()),
-        (("m", "eager", early, 5e4), ("timed with different engines, 1 setting by eager and 1 setting by torch_nn",)),
-        (("m", "torch_nn", late, 5e4), ("not timed in turn, but up to 3 days apart",)),
-        (("m", "eager", late, 5e4), ("different engines", "days apart")),
-    ):
-        one = verdict(Frames(frame, speed=timings(setting_0=of_gru, setting_1=of_mgu)), **claim)
-        assert one.verdict == "confirmed"
-        assert [said in one.evidence for said in ("different engines", "apart")] == [
-            any(said in text for text in told) for said in ("different engines", "apart")
-        ]
-        assert all(text in one.evidence for text in told)
-
-
-def test_speeds_come_from_the_machine_that_timed_what_is_compared() -> None:
-    """Not from one that has timed more of the other settings."""
-    frame = runs(grid(model=["gru", "lstm", "rnn", "mgu"]), [2] * 4)
-    speed = pd.concat(
-        [
-            timings(setting_0=("a", "e", "", 5e4), setting_1=("a", "e", "", 5e4), setting_3=("a", "e", "", 5e4)),
-            timings(setting_0=("b", "e", "", 5e4), setting_2=("b", "e", "", 6e4)),
-        ]
-    )
-    assert verdict(Frames(frame, speed=speed), order=MODELS, metric="tokens_per_s").verdict == "confirmed"
 
 
 def test_a_gpu_is_named_without_its_number() -> None:
