@@ -43,7 +43,7 @@ def main_effects(runs: pd.DataFrame, metric: str, knobs: Sequence[str], level: f
             half = special.stdtrit(df, 0.5 + level / 2) * error
             told = np.array([mean, mean - half, mean + half])
             with np.errstate(over="ignore"):
-                told = np.clip(told, *METRICS[metric].bounds) if by_difference(metric) else np.exp(told)
+                told = np.clip(told if by_difference(metric) else np.exp(told), *METRICS.known(metric).bounds)
             rows.append({"knob": knob, "value": value, "n": len(group)} | dict(zip(names, told, strict=True)))
     return pd.DataFrame(rows, columns=["knob", "value", "n", *names])
 

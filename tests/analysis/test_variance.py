@@ -119,6 +119,15 @@ def test_one_seed_and_diverged_runs(setting: Setting, together: Setting) -> None
     assert shares(variance_split(runs, "perplexity", ["lr"])) == pytest.approx({"lr": 1, "seed": 0, "residual": 0})
 
 
+def test_no_main_effect_on_a_perplexity_reaches_below_1(setting: Setting, together: Setting) -> None:
+    """A stuck run makes an interval that would."""
+    runs = together(setting([1.0, 1.0, 1.0, 40.0], clip=1.0), setting([1.0, 1.1, 1.0, 1.2], clip=None))
+    table = main_effects(runs, "perplexity", ["clip"]).set_index("value")
+    assert table["low"][1.0] == 1
+    assert table["mean"][1.0] == pytest.approx(40**0.25)
+    assert table["high"][1.0] > 40
+
+
 def test_main_effects(setting: Setting, together: Setting) -> None:
     """Over the two sizes; the interval comes from the seeds alone, here from what they do in all settings alike."""
     runs = grid(setting, together, lambda m, h, s: 1 + OF_MODEL[m] + OF_SIZE[h] + OF_SEED[s])
