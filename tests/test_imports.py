@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "tasks": "config data networks",
     "experiments": "config data tasks",
     "report": "analysis claims config records stats",
-    "testing": "cells config data engines networks optimizers tasks",
+    "testing": "cells config data engines networks optimizers tasks training",
     "training": "config data engines networks records tasks",
     "timing": "config data engines networks records report stats tasks training",
     "sweeping": "analysis cells claims config data engines networks records report stats tasks timing training",

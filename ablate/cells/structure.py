@@ -158,6 +158,12 @@ TO_NUMBERS = {"__bool__", "__float__", "__int__", "__index__", "__contains__", "
 TO_NUMBERS |= {"is_nonzero", "equal", "allclose"}
 """What torch calls the functions that make numbers of a tensor's, or true or false."""
 
+
+def _is_in_place(name: str) -> bool:
+    """Whether a function of torch changes its tensor: `mul_`, which is also the name of `*=`, or `a[0] = b`."""
+    return (name.endswith("_") and not name.endswith("__")) or name == "__setitem__"
+
+
 MEASURED = (2, 3)
 """Sequences and hidden units of the tensors with which equations are evaluated that cannot be traced."""
 
@@ -191,8 +197,11 @@ def _measured(variant: Variant, why: str) -> Structure:
 
         @classmethod
         def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if evaluating and getattr(function, "__name__", "") in TO_NUMBERS:
+            name = getattr(function, "__name__", "")
+            if evaluating and name in TO_NUMBERS:
                 raise Branch
+            if evaluating and _is_in_place(name):
+                raise InPlace
             return super().__torch_function__(function, types, args, kwargs)  # type: ignore[no-untyped-call]
 
     given: list[tuple[Any, int]] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from ablate.cells.functions import ARGUMENTS, NUMBERS, SYMBOLIC, Absent
 
@@ -21,14 +21,11 @@ class Branch(Exception):
 
 
 class InPlace(Exception):
-    """The equations change what they are given: a state, a share of the input, a vector of weights."""
+    """The equations change a value in place. A name for it that stands elsewhere would be another value then where
+    tensors are computed with, and the same one in the graph; and torch may need the value as it was, for gradients."""
 
     def __str__(self) -> str:
-        return "its equations change a state, x.NAME or P.NAME in place, as a += b does; write a = a + b"
-
-
-GIVEN = ("state", "input", "vector")
-"""Nodes of what the equations are given."""
+        return "its equations change a value in place, as a += b does; write a = a + b"
 
 
 @dataclass(frozen=True)
@@ -178,23 +175,10 @@ class Value:
     def __matmul__(self, other: Any) -> Any:
         return other if isinstance(other, Absent) else NotImplemented
 
-    def _changed(self, op: str, other: Any) -> Any:
-        """`a += b`, which changes a tensor itself: one of the equations' own may be, as whoever has it sees that."""
-        if self.node.op in GIVEN:
-            raise InPlace
-        return self._with(op, other)
+    def _in_place(self, other: Any) -> NoReturn:
+        raise InPlace
 
-    def __iadd__(self, other: Any) -> Any:
-        return self._changed("add", other)
-
-    def __isub__(self, other: Any) -> Any:
-        return self._changed("sub", other)
-
-    def __imul__(self, other: Any) -> Any:
-        return self._changed("mul", other)
-
-    def __itruediv__(self, other: Any) -> Any:
-        return self._changed("div", other)
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = _in_place
 
     def __bool__(self) -> bool:
         raise Branch

@@ -24,6 +24,7 @@ from ablate.networks.causality import is_causal
 from ablate.networks.layer import Layer, State
 from ablate.networks.network import Network
 from ablate.networks.parameters import initial, shapes
+from ablate.training.choice import disagreeing, make_kernels
 
 R, T, B, H, V = 3, 5, 4, 3, 6
 SAME = 1e-12
@@ -40,14 +41,20 @@ def check_cell(cell: Cell) -> None:
     """Check a cell with its knobs at each of their choices and with each gate fixed. Raises AssertionError.
 
     It checks shapes, reproducibility, that sequences and replicas do not influence each other, causality, gradients
-    against central differences, that the state can be carried over, and that parameters can be saved and loaded and are
-    all used. Raises ConfigError for equations that cannot be evaluated at all.
+    against central differences, that the state can be carried over, that parameters can be saved and loaded and are
+    all used, and that each engine computes what the equations say. Raises ConfigError for equations that cannot be
+    evaluated at all.
+
+    The engine `cohort` compiles a kernel for each of them if there is a compiler: a few seconds each, the first time.
     """
     assert isinstance(cell, Cell), f"{cell!r} is no cell; give a function with the decorator @ablate.cell"
     with _registered(cell):
-        for case in _cases(cell):
-            if case.means_something():
-                case.check()
+        cases = [case for case in _cases(cell) if case.means_something()]
+        for case in cases:
+            case.check()
+        make_kernels(case.config for case in cases)
+        for case in cases:
+            case.check_engines()
 
 
 @contextmanager
@@ -258,6 +265,15 @@ class Case:
         net = Network(self.config, V, again)
         logits, _ = net(tokens(1), net.initial_state(B))
         self.expect(torch.equal(logits, self.logits(tokens(1))), "loaded parameters give other outputs than saved ones")
+
+    def check_engines(self) -> None:
+        """What the engines that train it make of its equations, forward and back, against the equations themselves."""
+        engines = ", ".join(f"engine={engine}" for engine in disagreeing(self.config))
+        self.expect(
+            not engines,
+            f"{engines} computes something else than the equations; do they ask what kind of number they are given, "
+            "or how often they were called?",
+        )
 
 
 def tokens(seed: int) -> Tensor:

@@ -368,6 +368,36 @@ def a_share_in_place(x, h, *, W):
     return tanh(A)
 
 
+def a_gate_in_place(x, h, *, W, gate):
+    """Torch needs the sigmoid as it was."""
+    A = gate.a(x.a + h @ W.a)
+    A += 0.1
+    return A * h
+
+
+def a_second_name_in_place(x, h, *, W):
+    new = tanh(x.a + h @ W.a)
+    old = new
+    new -= 0.5
+    return old
+
+
+def untraced_in_place(x, h, *, W):
+    return torch.nn.functional.normalize(x.a + h @ W.a).mul_(0.5)
+
+
+def untraced_by_an_operator(x, h, *, W):
+    new = torch.nn.functional.normalize(x.a + h @ W.a)
+    new *= 0.5
+    return new
+
+
+def untraced_in_part(x, h, *, W):
+    new = torch.nn.functional.normalize(x.a + h @ W.a)
+    new[..., 0] = 0.0
+    return new
+
+
 def a_state_in_place_by_a_method(x, h, *, W):
     return torch.nn.functional.normalize(x.a + h.mul_(0.5) @ W.a)
 
@@ -377,6 +407,11 @@ MISTAKES = [
     (a_state_in_place, "in place, .*; write a = a . b"),
     (a_share_in_place, "in place, .*; write a = a . b"),
     (a_state_in_place_by_a_method, "in place, .*; write a = a . b"),
+    (a_gate_in_place, "in place, .*; write a = a . b"),
+    (a_second_name_in_place, "in place, .*; write a = a . b"),
+    (untraced_in_place, "in place, .*; write a = a . b"),
+    (untraced_in_part, "in place, .*; write a = a . b"),
+    (untraced_by_an_operator, "in place, .*; write a = a . b"),
     (one_less_a_comparison, "bool tensor"),
     (minus_a_comparison, "bool tensor"),
     (a_comparison_multiplied, "W.a multiplies .*; where"),

@@ -117,6 +117,12 @@ def useless(x, h, *, W, gate):
     return gate.a(x.a + h @ W.a)
 
 
+def asks_what_it_is_given(x, h, *, W, gate):
+    """Another cell where it is traced, and not computed with tensors."""
+    A = gate.a(x.a + h @ W.a)
+    return A * h + (1 - A) * tanh(x.b) if isinstance(h, torch.Tensor) else A * tanh(x.b)
+
+
 BROKEN: list[tuple[Callable[..., Any], str]] = [
     (not_broadcast, "shape"),
     (other_precision, "float32"),
@@ -130,6 +136,7 @@ BROKEN: list[tuple[Callable[..., Any], str]] = [
     (detached, "differences of the loss"),
     (rounded, "depends on its parameter|differences of the loss"),
     (useless, "depends on its parameter 0.unused"),
+    (asks_what_it_is_given, "engine=cohort computes something else"),
 ]
 
 
