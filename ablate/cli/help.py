@@ -9,7 +9,7 @@ from typing import Any
 from ablate.config.choice_files import summaries
 from ablate.config.choices import BASE_MODEL
 from ablate.config.composition_errors import composition_line
-from ablate.config.errors import UserError, listing, memory_reason, os_reason, own_line, reason
+from ablate.config.errors import UserError, is_out_of_memory, listing, memory_reason, os_reason, own_line, reason
 from ablate.config.knobs import GROUPS
 from ablate.config.metrics import METRICS
 from ablate.config.registry import OF_GROUP, Knob, knobs_of
@@ -144,7 +144,7 @@ def explain(error: Exception) -> str | None:
             return composition_line(error)
     if isinstance(error, OSError):
         return os_reason(error)
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return memory_reason(error)
     if isinstance(error, RuntimeError) and "home directory" in str(error):  # of Path.home and expanduser
         return f"{str(error).rstrip('.')}; set HOME, or write the whole path"

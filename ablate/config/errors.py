@@ -6,6 +6,7 @@ The command line prints them without a traceback and exits with status 2.
 import errno
 import itertools
 import os
+import re
 import sysconfig
 import traceback
 from collections.abc import Iterable
@@ -100,9 +101,21 @@ def os_reason(error: OSError) -> str:
     return f"{where}{what}; {remedy}"
 
 
-def memory_reason(error: MemoryError) -> str:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the machine or of its device did not suffice."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+    )
+
+
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+"""What torch, CUDA and its libraries say, most of it in errors of no class of their own."""
+
+
+def memory_reason(error: Exception) -> str:
     """One line, as `os_reason`; what was asked for, where the error says that."""
-    said = f" ({_first_line(error)})" if str(error) else ""
+    asked = re.search(r"tried to allocate [\d.]+ \w+", str(error), re.IGNORECASE)
+    said = f" ({asked[0] if asked else _first_line(error)})" if str(error) else ""
     return f"too little memory{said}; {MEMORY}"
 
 

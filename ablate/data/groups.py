@@ -21,10 +21,10 @@ from ablate.data.memory import Made
 
 @dataclass(frozen=True)
 class Group:
-    """A finite group: the names of its elements, and `table` (n, n), in which a·b stands at [a, b]."""
+    """A finite group: the names of its n elements, and the product a·b of arrays of their numbers, 0 to n − 1."""
 
     words: list[str]
-    table: Tensor
+    product: Callable[[Tensor, Tensor], Tensor]
 
     def make(self, T: int, B: int, generator: Generator) -> Made:
         """Elements (T, B) and their running products (T, B)."""
@@ -35,15 +35,14 @@ class Group:
         """(T, B) → x₁, x₁·x₂, …, each the product of the elements until then."""
         found, reach = elements.clone(), 1
         while reach < len(found):  # each product of up to `reach` elements is followed by the one before it
-            found[reach:] = self.table[found[:-reach], found[reach:]]
+            found[reach:] = self.product(found[:-reach], found[reach:])
             reach *= 2
         return found
 
 
 def cyclic(modulus: int) -> Group:
     """Numbers under addition modulo `modulus`."""
-    numbers = torch.arange(modulus)
-    return Group([str(k) for k in range(modulus)], (numbers[:, None] + numbers) % modulus)
+    return Group([str(k) for k in range(modulus)], lambda a, b: (a + b) % modulus)
 
 
 def symmetric(things: int) -> Group:
@@ -51,7 +50,7 @@ def symmetric(things: int) -> Group:
     every = list(permutations(range(things)))
     place = {one: k for k, one in enumerate(every)}
     table = torch.tensor([[place[tuple(b[i] for i in a)] for b in every] for a in every])
-    return Group(["".join(str(i + 1) for i in one) for one in every], table)
+    return Group(["".join(str(i + 1) for i in one) for one in every], lambda a, b: table[a, b])
 
 
 GROUPS: dict[str, Callable[[DataConfig], Group]] = {

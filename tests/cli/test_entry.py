@@ -92,6 +92,10 @@ def fails(error: BaseException) -> Callable[[], int]:
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "too little memory; free some"),
         (MemoryError(), "too little memory; free some"),
         (MemoryError("Unable to allocate 9 TiB"), "too little memory (Unable to allocate 9 TiB); free some"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error 12"),
+            "too little memory (tried to allocate 9 bytes); free some",
+        ),
         (RuntimeError("Could not determine home directory."), "HOME"),
     ],
 )

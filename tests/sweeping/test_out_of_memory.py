@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
+from ablate.config.errors import is_out_of_memory
 from ablate.config.schema import Config
 from ablate.engines.cohort import Cohort
-from ablate.engines.cohort.memory import is_out_of_memory
 from ablate.sweeping import programs
 from ablate.sweeping.plan import make_plan
 from ablate.sweeping.planning import estimate

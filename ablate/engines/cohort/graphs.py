@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from ablate.config.errors import reason
-from ablate.engines.cohort.memory import is_out_of_memory, recording
+from ablate.config.errors import is_out_of_memory, reason
+from ablate.engines.cohort.memory import recording
 
 WARM_UPS = 3
 """Runs before the recording: libraries allocate and choose in the first ones."""

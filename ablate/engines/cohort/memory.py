@@ -1,4 +1,4 @@
-"""Where memory does not suffice: how that is known, and what is given back."""
+"""Where memory does not suffice: what is given back, and how much there is."""
 
 import gc
 import threading
@@ -8,24 +8,13 @@ from typing import TypeVar
 
 import torch
 
-from ablate.config.errors import reason
+from ablate.config.errors import is_out_of_memory, reason
 
 Result = TypeVar("Result")
 
 recording = threading.Lock()
 """Of CUDA graphs one is recorded at a time: beginning waits for the whole device, which another recording forbids, as
 it does all that gives memory back to the device."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the memory of the machine or of its device did not suffice."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
-
-
-NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
-"""What torch, CUDA and its libraries say in errors of no class of their own."""
 
 
 def within_memory(train: Callable[[], Result], device: torch.device) -> Result:

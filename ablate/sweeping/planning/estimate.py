@@ -16,12 +16,11 @@ from typing import Any
 
 from torch import Generator
 
-from ablate.config.errors import counted, own_line, reason
+from ablate.config.errors import counted, is_out_of_memory, own_line, reason
 from ablate.config.identity import cohort_key
 from ablate.config.schema import Config
 from ablate.engines.cohort import memory_bytes, training_threads
 from ablate.engines.cohort.graphs import WARM_UPS
-from ablate.engines.cohort.memory import is_out_of_memory
 from ablate.engines.precision import computing
 from ablate.networks.parameters import initial
 from ablate.networks.targets import loss_of

@@ -14,11 +14,11 @@ import torch
 from torch import Generator, Tensor
 
 from ablate.cells.derivative import Derived, derivative_of
+from ablate.config.errors import is_out_of_memory
 from ablate.config.resolved import Resolved
 from ablate.config.terminal import lines
 from ablate.engines.cohort.cuda.build import unavailable
 from ablate.engines.cohort.cuda.steps import KernelSteps, Tile, precision_now, tile_of
-from ablate.engines.cohort.memory import is_out_of_memory
 from ablate.networks.products import EXACT, Products
 from ablate.networks.steps import LayerSteps, Shape, Steps, take
 
