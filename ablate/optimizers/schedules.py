@@ -70,7 +70,7 @@ def exponential(step: int, total: int, *, warmup: float, hold: float, final: flo
     knobs=[
         Knob("wait", int, 5, "epochs without a lower held-out perplexity after which the rate drops", minimum=1),
         Knob("gamma", float, 0.5, "factor of each drop", above=0, below=1),
-        Knob("floor", float, 0.001, "the smallest factor to which the drops lead", minimum=0),
+        Knob("floor", float, 0.001, "the smallest factor to which the drops lead", minimum=0, below=1),
     ]
 )
 def plateau(step: int, total: int, held_out: Sequence[float], *, wait: int, gamma: float, floor: float) -> float:

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from ablate.analysis.tuning import choosing
 from ablate.stats import evidence as kernel
 from ablate.stats.evidence import decisive
-from tests.stats.peeking import DRAWS, FIRST, LAST, evidence, fixed
+from tests.stats.peeking import DRAWS, FIRST, LAST, diverging, ever, evidence, fixed, until_one_diverges
 
 ALPHA = 0.025
 """Of one side."""
@@ -71,6 +71,11 @@ def main(sweeps: int) -> None:
         one_sided = fixed(sums, zeros)
         peeked = (np.minimum(one_sided, 1 - one_sided) <= ALPHA)[:, FIRST - 1 :].any(axis=1)
         print(row(name, [f"{100 * wrong.mean():.1f}", f"{100 * peeked.mean():.1f}"]), flush=True)
+    print("\nThe same where in a share of the seeds one run diverges: t until the first that does, signs from it on")
+    for diverged in (0.005, 0.01, 0.05, 0.1, 0.3):
+        sums = diverging(np.random.default_rng(0), (sweeps, LAST), diverged)
+        wrong = ever(until_one_diverges(sums)) | ever(until_one_diverges(sums, above=False))
+        print(row(f"{100 * diverged:g} %", [f"{100 * wrong.mean():.1f}"]), flush=True)
     for effect in (0.5, 1.0, 1.5):
         print(f"\nDecided by so many seeds, in percent; effect {effect:g} standard deviations of a run")
         a, b = rng.normal(effect, 1, (sweeps, MOST)), rng.normal(0, 1, (sweeps, MOST))

@@ -160,6 +160,7 @@ def test_what_no_run_could_have_is_refused_in_one_line(override: str, says: str)
         ("optimizer=adamw optimizer.betas=[0.9,1.0]", "optimizer.betas is 1.0; it must be below 1"),
         ("optimizer=adam optimizer.betas=[-0.1,0.9]", "optimizer.betas is -0.1; it must be 0 or more"),
         ("optimizer=rmsprop optimizer.eps=0", "optimizer.eps is 0.0; it must be above 0"),
+        ("schedule=plateau schedule.floor=2", "schedule.floor is 2.0; it must be below 1"),
     ],
 )
 def test_the_optimizer_that_reads_a_knob_has_its_bounds(overrides: str, says: str) -> None:

@@ -88,6 +88,19 @@ def signs(sums: np.ndarray) -> np.ndarray:
     return share(sums > 0, 0.5)
 
 
+def diverging(rng: np.random.Generator, shape: tuple[int, int], share: float) -> np.ndarray:
+    """Normal settings (S, n) where in such a share of the seeds one of the two runs diverges, either as often."""
+    which = np.where(rng.random(shape) < 0.5, np.inf, -np.inf)
+    return np.where(rng.random(shape) < share, which, normal(rng, shape))
+
+
+def until_one_diverges(sums: np.ndarray, above: bool = True) -> np.ndarray:
+    """The same of sums of which some are infinite: by t until the first of them, and by signs from it on."""
+    finite = np.logical_and.accumulate(np.isfinite(sums), axis=1)
+    by_t = evidence(np.where(finite, sums, 0.0), above=above)
+    return np.where(finite, by_t, signs(sums if above else -sums))
+
+
 def at_least(u: int, children: Sequence[np.ndarray]) -> np.ndarray:
     """The same (S, n) of "at least u of the children are true", which is the mean of as many of the smallest as must
     hold one of a child that is not."""

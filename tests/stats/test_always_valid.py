@@ -22,9 +22,22 @@ from ablate.stats import (
     seeds_for,
     share_sequence,
 )
-from ablate.stats.always_valid import by_seed
+from ablate.stats.always_valid import SequentialSigns, SequentialT, by_seed
 from ablate.stats.evidence import critical_t, decisive, mean_evidence, share_evidence
-from tests.stats.peeking import DRAWS, EDGES, FIRST, LAST, LEVEL, ever, evidence, fixed, share, signs
+from tests.stats.peeking import (
+    DRAWS,
+    EDGES,
+    FIRST,
+    LAST,
+    LEVEL,
+    diverging,
+    ever,
+    evidence,
+    fixed,
+    share,
+    signs,
+    until_one_diverges,
+)
 
 SWEEPS = pytest.mark.parametrize("sweeps", [300, pytest.param(20_000, marks=pytest.mark.slow)])
 ALPHA = 1 - LEVEL
@@ -168,6 +181,20 @@ def test_level_of_a_mean_under_peeking(name: str, sweeps: int) -> None:
 def test_level_of_the_signs_under_peeking(name: str, sweeps: int) -> None:
     sums = DRAWS[name](np.random.default_rng(2), (sweeps, LAST))
     assert within((ever(signs(sums)) | ever(signs(-sums))).mean(), ALPHA, sweeps)
+
+
+@SWEEPS
+@pytest.mark.parametrize("diverged", [0.01, 0.1, 0.3])
+def test_level_where_signs_take_over_once_a_run_diverges(diverged: float, sweeps: int) -> None:
+    sums = diverging(np.random.default_rng(4), (sweeps, LAST), diverged)
+    assert within((ever(until_one_diverges(sums)) | ever(until_one_diverges(sums, above=False))).mean(), ALPHA, sweeps)
+
+
+def test_what_is_simulated_is_what_a_claim_is_judged_by() -> None:
+    [sums] = diverging(np.random.default_rng(4), (1, 30), 0.05)
+    looked_at = [by_seed({"a": 1.0}, {"a": pd.Series(sums[:n])}) for n in range(2, 31)]
+    assert {type(one) for one in looked_at} == {SequentialT, SequentialSigns}
+    assert [one.log_e_above() for one in looked_at] == pytest.approx(until_one_diverges(sums[None])[0, 1:].tolist())
 
 
 @SWEEPS
