@@ -126,7 +126,7 @@ def bounded_axis(axes: Axes, which: str, ceiling: float, text: Callable[[float],
 
 def counted_axis(axes: Axes, last: int) -> None:
     """An x axis from 0 to `last`, with whole numbers."""
-    axes.set_xlim(0, (1.01 if last > FEW_EPOCHS else 1.04) * last)  # of few, the last one has a marker
+    axes.set_xlim(0, (1.02 if last > FEW_EPOCHS else 1.04) * last)  # with room for half a marker; of few, for all of it
     axes.set_xticks([tick for tick in MaxNLocator(5, integer=True).tick_values(0, last) if tick <= last])
 
 
