@@ -33,7 +33,7 @@ from ablate.analysis.aggregate import aggregate
 from ablate.analysis.frames import runs_frame, swept_knobs
 from ablate.report import plots
 from ablate.report.plots import style
-from ablate.report.plots.measures import SPEED, TRAINING, begin_at
+from ablate.report.plots.measures import SPEED, TRAINING, Measure, begin_at, mean_name
 from ablate.report.plots.measures import TAIL as TAIL_PERPLEXITY
 from ablate.report.plots.style import styled
 from tests.report.made import config, write_run
@@ -97,6 +97,14 @@ def test_what_is_drawn_of_training_is_what_is_compared_unless_others_published_a
 
 
 @pytest.mark.full
+def test_small_print_names_the_metrics_whose_means_are_geometric() -> None:
+    accuracy, mine = Measure("accuracy", "accuracy"), Measure("mine", "a\nmetric")
+    assert mean_name([TRAINING, SPEED]) == "geometric mean"
+    assert mean_name([accuracy, SPEED]) == "mean"
+    assert mean_name([accuracy, TRAINING]) == "mean (of perplexities geometric)"
+    assert mean_name([accuracy, mine, TRAINING]) == "mean (of a metric and training perplexity geometric)"
+
+
 def test_small_print_names_interval_n_and_sources() -> None:
     note = " ".join(said(drawn("models_by_sizes"))).replace("\n", " ")
     assert re.search(r"geometric mean .*95 % interval \(Student t\) .*\b20 seeds", note)

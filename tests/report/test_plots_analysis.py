@@ -332,6 +332,16 @@ def test_log_ticks_are_round_numbers(low: float, high: float, ticks: list[float]
     assert log_ticks(low, high) == pytest.approx(ticks)
 
 
+@pytest.mark.parametrize("log", [None, True, False])
+def test_values_that_differ_by_rounding_have_the_axis_of_one(log: bool | None) -> None:
+    one, two = Figure().subplots(1, 2)
+    value = 24.67
+    measured_axis(one, "x", [value], log=log)
+    measured_axis(two, "x", [value, value * (1 - 2e-16)], log=log)
+    assert tick_labels(two, "x") == tick_labels(one, "x") != []
+    assert two.get_xlim() == one.get_xlim()
+
+
 def test_no_tick_stands_decades_below_what_is_shown() -> None:
     axes = Figure().add_subplot()
     measured_axis(axes, "y", [1.06, 1e112])

@@ -61,8 +61,8 @@ def pareto(points: pd.DataFrame, title: str = "", level: float = 0.95, metric: s
             f"Means and {percent(level)} intervals; further right and further down is better. Pale: another setting "
             "is as good in both and better in one; half-filled: the intervals leave that open."
         )
-        if knobs:
-            note += f" Labels: {', '.join(knobs)}." if len(knobs) == 1 else ""
+        if len(knobs) == 1:
+            note += f" Labels: {knobs[0]}."
         finish(figure, title, note, [*(line.handle(linestyle="") for line in lines), joined])
         if knobs:
             figure.draw_without_rendering()  # the layout decides where the points stand

@@ -20,6 +20,9 @@ WIDE_SWEEP = 4.0
 MARGIN = 0.06
 """The share of an axis that stays free beyond the data, at either end."""
 
+ROUNDING = 1e-9
+"""Values that differ by no more than this share of themselves are equal."""
+
 FEW_EPOCHS = 8
 """Up to so many whole numbers on an axis each has a marker."""
 
@@ -48,7 +51,7 @@ LABELS = {
 
 
 def plain(value: float) -> str:
-    """`1.5`, `20`, `0.01`, `12000`; never a power of ten below a million."""
+    """`1.5`, `20`, `0.01`, `12000`; with a power of ten from a million on, and below 0.0001."""
     return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.3g}"
 
 
@@ -95,6 +98,8 @@ def measured_axis(
         axis.set_ticks([])
         return
     low, high = float(shown.min()), float(shown.max())
+    if high - low <= ROUNDING * max(abs(low), abs(high)):  # as of one run and its mean, exp(log(…))
+        low = high
     if log is None:
         log = low > 0 and high / low >= WIDE_RANGE
     if log:
