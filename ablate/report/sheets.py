@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from ablate.analysis.tasks import facts_of, of_networks
+from ablate.config.metrics import by_difference
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
-from ablate.report.numbers import ends_text, number, percent, ratio_text, whole
+from ablate.report.numbers import ends_text, listed, number, percent, ratio_text, whole
 from ablate.report.tables import (
     Facts,
     mean_text,
@@ -233,9 +234,12 @@ def spread_sheet(m: Material) -> Sheet:
             known, counts = ({name: setting[name] for name in names} for names in (named, facts))
             full.append(known | {"metric": metric, "mean": setting[metric]} | values | counts)
     what = "" if not networks else "training, held-out: perplexity. " if own else "Perplexity. "
+    arithmetic = [text for name, text in metrics.items() if by_difference(name)]
+    means = "arithmetic" if len(arithmetic) == len(metrics) else "geometric"
+    means += f", of {listed(arithmetic)} arithmetic" * (means == "geometric" and bool(arithmetic))
     notes = [
-        f"{what}Mean: geometric where a metric is positive, sd: of the values themselves; IQM: mean of the middle "
-        f"half of the runs; bootstrap: {percent(m.level)} interval of the mean."
+        f"{what}Mean: {means}; sd: of the values themselves; IQM: mean of the middle half of the runs; bootstrap: "
+        f"{percent(m.level)} interval of the mean."
     ]
     notes += [future_note(m.settings)] * bool(future_note(m.settings))
     return cut(Sheet("spread", "Spread over the seeds", columns, rows, pd.DataFrame(full), notes))

@@ -165,11 +165,21 @@ def test_markdown_keeps_its_settings() -> None:
     assert rows[1] == "| :--- | ---: | :--- |"
     assert markdown_escaped("num_hiddens") == "num_hiddens"
     assert markdown_escaped("~a~") == r"\~a\~"  # else GitHub strikes it through
+    assert markdown_escaped("$a$ and # - 1") == r"\$a\$ and # - 1"
+    assert [markdown_escaped(text) for text in ("# a", "- a", "-1.5")] == [r"\# a", r"\- a", "-1.5"]
 
 
 @pytest.mark.parametrize(
     ("text", "written"),
-    [("a--b", "a-{}-b"), ("---", "-{}-{}-"), ("a–b", "a--b"), ("?`", r"?\textasciigrave{}"), ("a-b", "a-b")],
+    [
+        ("a--b", "a-{}-b"),
+        ("---", "-{}-{}-"),
+        ("a–b", "a--b"),
+        ("?`", r"?\textasciigrave{}"),
+        ("a-b", "a-b"),
+        ("-1.5", "$-$1.5"),
+        ("(-.5–2e-07)", "($-$.5--2e-07)"),
+    ],
 )
 def test_latex_sees_no_ligature_that_means_another_character(text: str, written: str) -> None:
     assert latex_escaped(text) == written
