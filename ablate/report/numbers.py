@@ -9,7 +9,7 @@ import pandas as pd
 from ablate.claims.comparison import telling_digits
 
 
-def number(value: float) -> str:
+def number(value: float | None) -> str:
     """Four digits, so that points of a column stand below each other; whole from 10,000, `8.541e+32` from 10⁹ on."""
     if pd.isna(value):
         return "–"
@@ -60,7 +60,7 @@ def interval_text(low: float, high: float) -> str:
     return f"{ratio_text(low, digits)} … {ratio_text(high, digits)}"
 
 
-def ends_text(low: float, high: float) -> str:
+def ends_text(low: float | None, high: float | None) -> str:
     """The interval of a mean, each end with as many digits as `number` gives the mean; `–` where there is none."""
     if pd.isna(low) or pd.isna(high):
         return "–"

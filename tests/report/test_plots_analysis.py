@@ -291,6 +291,13 @@ def test_a_field_of_a_heatmap_has_the_digits_that_count(value: float, text: str)
     assert numbers == {text}
 
 
+def test_a_heatmap_of_values_that_differ_by_rounding_has_one_colour() -> None:
+    settings = settings_of(SHAPES["models_diverged"]).assign(n=1)
+    settings["perplexity"] = [24.67 * (1 - 2e-16 * (place % 2)) for place in range(len(settings))]
+    [image] = plots.heatmap(settings, "lr", "model").axes[0].images
+    assert np.ptp(image.norm(settings["perplexity"])) < 1e-9
+
+
 def test_a_heatmap_whose_fields_are_too_narrow_has_no_numbers() -> None:
     settings = settings_of(SHAPES["model_by_lr_by_size"])
     many = [settings.assign(num_hiddens=settings["num_hiddens"] + step) for step in range(3)]

@@ -15,7 +15,7 @@ from ablate.report.plots.fonts import text_width
 from ablate.report.plots.lines import cleaned, is_number, named, values_of
 from ablate.report.plots.measures import label_of, seeds_text
 from ablate.report.plots.style import SMALL, WIDE, WIDTH, finish, panels, styled
-from ablate.report.plots.ticks import LABELS, WIDE_RANGE, log_ticks, plain
+from ablate.report.plots.ticks import LABELS, ROUNDING, WIDE_RANGE, log_ticks, plain
 
 MOST_PANELS = 9
 BAR, NAMES = 0.7, 0.55
@@ -85,7 +85,8 @@ def _norm(values: pd.Series, bounded: bool) -> Normalize:
     low, high = float(known.min()), float(known.max())
     if not bounded and low > 0 and high / low >= WIDE_RANGE:
         return LogNorm(low, high)
-    return Normalize(low, high if high > low else low + 1)
+    varies = high - low > ROUNDING * max(abs(low), abs(high))
+    return Normalize(low, high if varies else low + 1)
 
 
 def _number(value: float) -> str:

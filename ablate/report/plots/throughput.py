@@ -11,9 +11,10 @@ from matplotlib.lines import Line2D
 from ablate.analysis.frames import swept_knobs
 from ablate.config.errors import counted
 from ablate.records.files import replacing
+from ablate.report.blocks import PNG_DPI
 from ablate.report.plots.lines import Line, lines_of
 from ablate.report.plots.measures import SPEED
-from ablate.report.plots.style import FAINT, PNG_DPI, finish, panels, styled
+from ablate.report.plots.style import FAINT, finish, panels, styled
 from ablate.report.plots.ticks import LABELS, Places, measured_axis
 from ablate.report.wording import SPEED_IS
 
