@@ -6,7 +6,7 @@ from scipy import special
 
 from ablate.analysis.frames import in_order
 from ablate.config.columns import columns_in
-from ablate.config.metrics import METRICS, by_difference, no_logarithm
+from ablate.config.metrics import METRICS, FailedMetrics, by_difference, no_logarithm
 from ablate.stats import bootstrap_means
 from ablate.stats.intervals import BOOTSTRAP_FROM
 
@@ -54,6 +54,11 @@ def without_logarithm(runs: pd.DataFrame) -> list[str]:
     finished = runs[runs["status"] == "ok"]
     lines = [no_logarithm(facts, _values(finished, metric).tolist()) for metric, facts in METRICS.items()]
     return [line for line in lines if line]
+
+
+def metric_warnings(failed: FailedMetrics, runs: pd.DataFrame, of: object) -> list[str]:
+    """A line for each metric that fails, or has no logarithm, in some runs of `of`, a sweep's folder."""
+    return failed.lines(len(runs), of) + without_logarithm(runs)
 
 
 def _values(runs: pd.DataFrame, metric: str) -> np.ndarray:

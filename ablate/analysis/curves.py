@@ -199,12 +199,12 @@ def _parse(sweep: Path, places: list[tuple[str, str]]) -> pd.DataFrame | None:
     return frame
 
 
-def late_change(curves: pd.DataFrame | StoredCurves, share: float = TAIL) -> pd.Series:
+def late_change(curves: pd.DataFrame | StoredCurves) -> pd.Series:
     """run_id → the relative change of the training perplexity from the 5 % of epochs before the last 5 % to those.
 
     Of geometric means, at least one epoch each; −0.02 says that it still fell by 2 %. Runs of one epoch have none.
     """
-    return curves.course.late_change if isinstance(curves, StoredCurves) else Portion.of(curves).late_change(share)
+    return curves.course.late_change if isinstance(curves, StoredCurves) else Portion.of(curves).late_change()
 
 
 def fitted_since_best(curves: pd.DataFrame | StoredCurves, run_ids: Iterable[str]) -> pd.Series:
@@ -269,25 +269,25 @@ class Portion:
         order = np.lexsort((epoch, self.run))
         return replace(self, columns={name: column[order] for name, column in self.columns.items()})
 
-    def late_change(self, share: float = TAIL) -> pd.Series:
+    def late_change(self) -> pd.Series:
         """See `late_change`."""
         perplexity = self.columns["perplexity"]
         positive = perplexity > 0
         epochs, logs = np.add.reduceat(positive, self.starts, dtype=int), np.log(perplexity[positive])
-        width = np.maximum(1, np.ceil(share * epochs)).astype(int)
+        width = np.maximum(1, np.ceil(TAIL * epochs)).astype(int)
         sums, end = np.concatenate([[0.0], np.cumsum(logs)]), np.cumsum(epochs)
         last, before = ((sums[end - k * width] - sums[np.maximum(0, end - (k + 1) * width)]) / width for k in (0, 1))
         changes = pd.Series(np.expm1(last - before), index=pd.Index(self.run_ids, name="run_id"), name="late_change")
         long_enough: pd.Series = changes[epochs >= 2 * width]
         return long_enough
 
-    def fitted_since_best(self, share: float = TAIL) -> pd.Series:
+    def fitted_since_best(self) -> pd.Series:
         """See `fitted_since_best`."""
         epoch, perplexity, held_out = (self.columns[name] for name in COLUMNS[1:])
         starts, run = self.starts, self.run
         sound = np.isfinite(perplexity) & (perplexity > 0)
         last = np.maximum.reduceat(np.where(sound, epoch, 0.0), starts)
-        early = epoch <= ((1 - share) * last)[run]
+        early = epoch <= ((1 - TAIL) * last)[run]
         tail = np.flatnonzero(sound & ~early)
         sums = np.bincount(run[tail], np.log(perplexity[tail]), minlength=len(starts))
         ends = np.exp(sums / np.maximum(np.bincount(run[tail], minlength=len(starts)), 1))

@@ -108,7 +108,7 @@ def ped_anova_draws(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def ped_anova(codes: np.ndarray, values: np.ndarray, top: float = TOP) -> np.ndarray:
-    """Raw importance of each knob (knobs,) from the settings' settings (settings, knobs) and values (settings,).
+    """Raw importance of each knob (knobs,) from its numbered values (settings, knobs) and what they reach (settings,).
 
     Watanabe, Bansal & Hutter (2023): the Pearson divergence, Σ q (p/q − 1)², of the distribution of the knob's values
     among the best settings, p, from that among all settings, q. A grid has discrete values: counts take the place of

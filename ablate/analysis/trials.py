@@ -42,6 +42,11 @@ def more_is_better(objective: str) -> bool:
     return objective == SPEED or (objective in METRICS and METRICS[objective].better == "higher")
 
 
+def objective_text(objective: str, value: float) -> str:
+    """A value of an objective in a line on the terminal: `9.874`, `58,123` tokens per second."""
+    return f"{value:,.0f}" if objective == SPEED else f"{value:.4g}"
+
+
 FINALIST: dict[str, Any] = {
     "number": int | None,
     "values": dict[str, Any],
@@ -188,7 +193,7 @@ def best_trial(trials: pd.DataFrame, objective: str) -> pd.Series | None:
     return whole.sort_values(objective, ascending=not more_is_better(objective), kind="stable").iloc[0]
 
 
-def history(trials: pd.DataFrame, objective: str, better: str = "lower") -> pd.DataFrame:
+def history(trials: pd.DataFrame, objective: str) -> pd.DataFrame:
     """Trials with a value in their order, and the best value of a configuration with all its seeds so far.
 
     Columns: number, state, value, best. Infinite values (diverged) are left out.
@@ -197,7 +202,7 @@ def history(trials: pd.DataFrame, objective: str, better: str = "lower") -> pd.D
     shown = shown[np.isfinite(shown[objective].astype(float))]
     value = shown[objective].astype(float)
     whole = value.where(shown["state"].isin(WHOLE))
-    best = whole.cummin() if better == "lower" else whole.cummax()
+    best = whole.cummax() if more_is_better(objective) else whole.cummin()
     return pd.DataFrame({"number": shown["number"], "state": shown["state"], "value": value, "best": best.ffill()})
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ablate.analysis.across import Across, across
-from ablate.analysis.aggregate import aggregate, without_logarithm
+from ablate.analysis.aggregate import aggregate, metric_warnings
 from ablate.analysis.budgets import budget_correlation
 from ablate.analysis.compare import comparisons
 from ablate.analysis.frames import curves_frame, factor_name, factors, runs_frame, swept_knobs
@@ -400,7 +400,7 @@ class Sweep:
             if runs.empty:
                 raise no_run(folder, problems)
             self.notes += [f"skipped: {problem}" for problem in problems]
-            self.notes += [f"warning: {line}" for line in failed.lines(len(runs), folder) + without_logarithm(runs)]
+            self.notes += [f"warning: {line}" for line in metric_warnings(failed, runs, folder)]
             parts.append(runs.assign(sweep=encodable(str(folder))))
         return _sweep_first(pd.concat(parts, ignore_index=True))
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from ablate.config.metrics import DEFAULT_METRIC, METRICS
+from ablate.config.metrics import DEFAULT_METRIC, METRICS, decimals
 from ablate.stats import DifferenceTest, Needed, RatioTest
 
 SAID = {"tail_perplexity": "", "late_change": "", "tokens_per_s": "tokens per second", "roughness": "roughness"}
@@ -237,13 +237,14 @@ def or_zero(margin: float) -> float:
 
 
 def signed(value: float, top: float) -> str:
-    """A difference with the digits that a share (top 1), or a number up to 100, can be told apart by; where nothing is
-    known of its size, three that count."""
+    """A difference of values up to `top` with as many decimals as they have; where nothing is known of its size, with
+    three digits that count."""
     if not math.isfinite(value):
         return "?" if math.isnan(value) else f"{value:+}".replace("inf", "∞")
-    digits = 3 if top <= 1 else 1
-    if math.isinf(top) and value:
-        digits = min(max(0, 2 - math.floor(math.log10(abs(value)))), 12)
+    if math.isfinite(top):
+        digits = decimals(top)
+    else:
+        digits = min(max(0, 2 - math.floor(math.log10(abs(value)))), 12) if value else 1
     text = f"{value:+.{digits}f}".replace("-", "−")
     return text[1:] if not float(text[1:]) else text
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.aggregate import without_logarithm
+from ablate.analysis.aggregate import metric_warnings
 from ablate.analysis.curves import StoredCurves, late_change
 from ablate.analysis.frames import curves_frame, runs_frame, setting_name, swept_knobs
 from ablate.analysis.samples import SPEED_COLUMNS, samples, speed_samples
@@ -136,8 +136,7 @@ class Frames:
         runs, problems = runs_frame(sweep, failed)
         if runs.empty:
             raise no_run(sweep, problems)
-        warnings = failed.lines(len(runs), sweep) + without_logarithm(runs)
-        return cls(runs, sweep=sweep, problems=problems, warnings=warnings)
+        return cls(runs, sweep=sweep, problems=problems, warnings=metric_warnings(failed, runs, sweep))
 
     @property
     def name(self) -> str:

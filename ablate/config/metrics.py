@@ -117,6 +117,11 @@ class Metric:
         return f"{'highest' if self.better == 'higher' else 'lowest'} {self.title}"
 
 
+def decimals(top: float) -> int:
+    """With how many decimals values up to `top` are told apart: 3 of a share, 1 of a number up to 100."""
+    return max(0, 3 - math.ceil(math.log10(top)))
+
+
 ROUNDING = 1e-6
 """The share of its largest value by which a metric may be beyond it, as means of rounded numbers are."""
 

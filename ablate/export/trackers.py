@@ -5,6 +5,7 @@ trained network as its final ones.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,10 @@ def to_wandb(frames: Exported, folder: Path) -> None:
     wandb = library("wandb", "wandb")
     make_folder(folder)
     settings = wandb.Settings(console="off", silent=True, save_code=False, disable_git=True)
+    times = Counter[str]()  # that a run was written: it may be in several sweeps, and an id is that of one run there
     for run in frames.each():
+        run_id = run.row["run_id"]
+        times[run_id] += 1
         offline = wandb.init(
             mode="offline",
             dir=str(folder),
@@ -83,7 +87,7 @@ def to_wandb(frames: Exported, folder: Path) -> None:
             group=run.row["sweep"],
             job_type=run.row["setting_id"],
             name=run.name,
-            id=run.row["run_id"],
+            id=run_id if times[run_id] == 1 else f"{run_id}-{times[run_id]}",
             config=dict(run.knobs),
             settings=settings,
         )

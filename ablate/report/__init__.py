@@ -268,15 +268,13 @@ def _show(material: "Material") -> None:
     """The table and the verdicts, on the terminal."""
     from ablate.config.terminal import lines
     from ablate.report.claim_cards import verdict_lines
-    from ablate.report.search_sheets import finalists
-    from ablate.report.tables import finalists_table, print_settings, print_whole
+    from ablate.report.search_sheets import finalists, finalists_table
+    from ablate.report.tables import print_settings, print_whole
 
     if material.search is None:
         print_settings(material.settings, material.runs, title=material.folder.name, level=material.level)
     elif finalists(material.search):
-        search = material.search
-        reported = {name: search.reported(name) for name in search.objectives}
-        print_whole(finalists_table(material.folder.name, finalists(search), search.objectives, reported))
+        print_whole(finalists_table(material.folder.name, material.search))
     for line in verdict_lines(material):
         lines(stderr=False)(line)
 

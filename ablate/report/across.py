@@ -12,7 +12,7 @@ from ablate.config.errors import counted
 from ablate.config.metrics import METRICS, by_difference
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
-from ablate.report.numbers import interval_text, number, p_equals, p_text, percent, ratio_text
+from ablate.report.numbers import ends_text, interval_text, number, p_equals, p_text, percent, ratio_text
 from ablate.report.sections import Drawings, Section, Tables
 from ablate.report.sheets import MOST_ROWS, cut
 
@@ -35,8 +35,7 @@ def ranks_sheet(found: Across) -> Sheet:
     rows = []
     for row in found.settings.to_dict("records"):
         ends = row["iqm_low"], row["iqm_high"]
-        interval = f"{number(ends[0])} … {number(ends[1])}" if of_differences else interval_text(*ends)
-        interval = "–" if pd.isna(ends[0]) else interval
+        interval = (ends_text if of_differences else interval_text)(*ends)
         point = number(row["iqm"]) if of_differences else ratio_text(row["iqm"])
         rows.append([row["at"], f"{row['mean_rank']:.2f}", str(row["best_on"]), str(row["n"]), point, interval])
     sheet = Sheet("across", "Across data sets", columns, rows, found.settings, _ranks_notes(found))

@@ -10,7 +10,6 @@ import pandas as pd
 from ablate.analysis.rivals import rivals
 from ablate.analysis.samples import samples
 from ablate.analysis.tasks import of_networks
-from ablate.claims import Frames
 from ablate.config.errors import counted
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, reported_as
 from ablate.report.blocks import Block, bullets
@@ -148,7 +147,7 @@ def _best_of(m: Material, settings: pd.DataFrame, metric: str) -> _Best | None:
     if best is None:
         return None
     speed = metric == "tokens_per_s"
-    values = Frames(m.runs, sweep=m.folder).processes(settings) if speed else samples(m.runs, metric)
+    values = m.frames.processes(settings) if speed else samples(m.runs, metric)
     means = dict(zip(settings["setting_id"], settings[metric].astype(float), strict=True))
     own = {name: values[name] for name in means if name in values}
     if best["setting_id"] not in own:

@@ -43,6 +43,10 @@ class Sheet:
             raise ValueError(f"rows of {sorted(lengths)} cells below {len(self.columns)} headings")
 
 
+PNG_DPI = 220
+"""Dots per inch of the PNG of a figure."""
+
+
 @dataclass
 class Figure:
     """A figure in its three formats."""

@@ -6,6 +6,9 @@ from ablate.report.material import Material
 from ablate.report.sections import Section
 from ablate.report.throughput import several
 
+MOST_SKIPPED = 20
+"""Files that are no records, named one by one."""
+
 
 def warnings(m: Material) -> list[str]:
     """What a reader should know before believing anything."""
@@ -13,7 +16,9 @@ def warnings(m: Material) -> list[str]:
     said += [f"{line[0].upper()}{line[1:]}." for line in m.broken]
     said += [f"Not run: {name}: {reason}" for name, reason in m.failures]
     said += untimed(m)
-    said += [f"Skipped: {problem}" for problem in _few(m.skipped, "file")]
+    said += [f"Skipped: {problem}" for problem in m.skipped[:MOST_SKIPPED]]
+    if len(m.skipped) > MOST_SKIPPED:
+        said.append(f"Skipped: {counted(len(m.skipped) - MOST_SKIPPED, 'more file')}.")
     return said + [f"In this report: {line}." for line in m.attempt.failed]
 
 
@@ -33,10 +38,6 @@ def untimed(m: Material) -> list[str]:
                 reason = str(why) or "no sample was clean"
                 said.append(f"{what} tokens per second for {several(alike, speed)}: {reason}.")
     return said
-
-
-def _few(lines: list[str], what: str, most: int = 20) -> list[str]:
-    return lines if len(lines) <= most else [*lines[:most], f"and {counted(len(lines) - most, what)} more"]
 
 
 WARNINGS = Section(

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import special
 
 from ablate.config.errors import counted
-from ablate.config.metrics import METRICS
+from ablate.config.metrics import METRICS, decimals
 from ablate.report.blocks import Block, Explorer
 from ablate.report.material import Material
 from ablate.report.numbers import percent
@@ -55,7 +55,8 @@ def explorer(m: Material) -> Explorer:
 def _metric(name: str) -> dict[str, Any]:
     facts = METRICS.known(name)
     ends = [end if math.isfinite(end) else None for end in facts.bounds]
-    return {"heading": heading(name), "title": facts.title, "logs": facts.in_logs, "ends": ends}
+    written = {"decimals": None if facts.top is None else decimals(facts.top), "ends": ends}
+    return {"heading": heading(name), "title": facts.title, "logs": facts.in_logs} | written
 
 
 def _placed(

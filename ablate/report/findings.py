@@ -15,6 +15,7 @@ from ablate.report.answer import main_figure
 from ablate.report.blocks import Block, Column, Sheet, bullets
 from ablate.report.material import Material
 from ablate.report.numbers import (
+    ends_text,
     interval_text,
     number,
     p_text,
@@ -26,7 +27,7 @@ from ablate.report.numbers import (
 )
 from ablate.report.sections import OTHERS, Made, Section, Tables
 from ablate.report.sheets import MOST_ROWS, SettingsSheet, cut, knob_columns, spread_sheet
-from ablate.report.tables import bounded, plus_minus, setting_texts, value_text
+from ablate.report.tables import interval_of, setting_texts, value_text
 from ablate.report.wording import (
     FUTURE_NOTE,
     all_seeing,
@@ -125,7 +126,7 @@ def effects_sheet(m: Material, table: pd.DataFrame) -> Sheet:
             marked(value_text(row["value"]), seen(row["knob"], row["value"])),
             whole(row["n"]),
             number(row["mean"]),
-            interval_text(row["low"], row["high"]),
+            ends_text(row["low"], row["high"]),
         ]
         for _, row in table.iterrows()
     ]
@@ -184,16 +185,13 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
     others = [name for name in m.swept if name != "lr"]
     columns = [*knob_columns(others, m.settings), Column("best lr", True), Column("n", True), Column("diverged", True)]
     columns += [Column(heading(m.main), True)]
-    top = METRICS[m.main].top
     by_id = m.settings.set_index("setting_id")
     rows = [
         [
             *setting_texts(by_id.loc[row["setting_id"]], others),
             value_text(row["value"]) if row["any_best"] else "–",
             *(whole(row[name]) for name in ("n", "diverged")),
-            plus_minus(row["mean"], row["low"], row["high"])
-            if top is None
-            else bounded(row["mean"], row["low"], row["high"], top),
+            interval_of(m.main, row["mean"], row["low"], row["high"]),
         ]
         for _, row in table.iterrows()
     ]
@@ -211,8 +209,9 @@ def tuned_sheet(m: Material, table: pd.DataFrame) -> Sheet:
 
 
 def path_sheet(m: Material, table: pd.DataFrame) -> Sheet:
+    metric = str(table["metric"].iloc[0])
     columns = [Column("step", True), Column("change", long=True), Column("tried", True), Column("n", True)]
-    columns += [Column(METRICS[table["metric"].iloc[0]].title, True), Column("to the last step", True)]
+    columns += [Column(METRICS.known(metric).title, True), Column("to the last step", True)]
     columns += [Column(percent(m.level), True), Column("p (Holm)", True), Column("to the baseline", True)]
     rows = [
         [
@@ -220,7 +219,7 @@ def path_sheet(m: Material, table: pd.DataFrame) -> Sheet:
             str(row["change"]),
             whole(row["tried"]),
             whole(row["n"]),
-            plus_minus(row["value"], row["value_low"], row["value_high"]),
+            interval_of(metric, row["value"], row["value_low"], row["value_high"]),
             ratio_text(row["ratio"]),
             interval_text(row["low"], row["high"]),
             p_text(row["p_holm"]),
@@ -228,7 +227,6 @@ def path_sheet(m: Material, table: pd.DataFrame) -> Sheet:
         ]
         for _, row in table.iterrows()
     ]
-    metric = str(table["metric"].iloc[0])
     notes = [
         "Each step was trained: of all changes left, the one that helped most on half of the seeds. What was chosen is "
         "reported by the other half, baseline and target by all seeds. "

@@ -13,7 +13,7 @@ from ablate.records.files import entries
 from ablate.records.manifest import plugins_of
 from ablate.records.places import curves_dir, failures_dir, runs_dir, timings_dir
 
-PARTS = ("analysis", "claims", "config", "records", "report", "stats", "tasks")
+PARTS = ("analysis", "cells", "claims", "config", "data", "optimizers", "records", "report", "stats", "tasks")
 """The parts of the package that decide what stands in a report."""
 LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "seaborn", "statsmodels", "scikit-learn", "optuna", "jinja2")
 INPUTS = (

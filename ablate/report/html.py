@@ -16,10 +16,9 @@ import jinja2
 from markupsafe import Markup
 
 from ablate.config.terminal import CONTROLS
-from ablate.report.blocks import Badge, Figure, Page
+from ablate.report.blocks import PNG_DPI, Badge, Figure, Page
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-PNG_DPI = 220
 LARGEST_SVG = 100_000
 """Bytes; a larger figure goes in as PNG, so that a page of ten can still be sent by mail."""
 COLOURS = 256

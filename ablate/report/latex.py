@@ -29,6 +29,8 @@ ESCAPES = {
     ">": "$>$",
     "|": "$|$",
     '"': "''",
+    "`": r"\textasciigrave{}",
+    "\N{WORD JOINER}": "{}",
     "±": r"$\pm$",
     "×": r"$\times$",
     "÷": r"$\div$",
@@ -244,6 +246,8 @@ def escaped(text: str) -> str:
     Control characters, of which a form feed ends a paragraph and others no document may hold, are spaces.
     """
     plain = unicodedata.normalize("NFC", re.sub(rf"({CONTROLS.pattern})+", " ", text))
+    plain = re.sub(r"(?<![\w-])-(?=\.?\d)", "\N{MINUS SIGN}", plain)  # of a number; a hyphen is shorter
+    plain = re.sub("-(?=-)", "-\N{WORD JOINER}", plain)  # two would be a dash
     return "".join(
         rf"\{ACCENTS[one[1]]}{{{ESCAPES.get(one[0], one[0])}}}" if one[1:] in ACCENTS else ESCAPES.get(one[0], one[0])
         for one in re.findall(rf".[{''.join(ACCENTS)}]?", plain)

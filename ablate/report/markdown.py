@@ -28,6 +28,6 @@ def _row(cells: list[str]) -> str:
 def escaped(text: str) -> str:
     """Text that means nothing but itself inside a table; a single _ within a word does so anyway."""
     text = one_line(" ".join(text.split()))
-    text = re.sub(r"([\\`*\[\]|~])", r"\\\1", text)
+    text = re.sub(r"([\\`*\[\]|~$]|^[#+-](?=[\s#]))", r"\\\1", text)  # between two $ is mathematics
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)

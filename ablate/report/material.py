@@ -11,7 +11,7 @@ import pandas as pd
 
 from ablate.analysis.ablation_path import path_frame
 from ablate.analysis.across import Across, across
-from ablate.analysis.aggregate import aggregate, without_logarithm
+from ablate.analysis.aggregate import aggregate, metric_warnings
 from ablate.analysis.baselines import baselines_frame
 from ablate.analysis.budgets import FEWEST_SETTINGS, budget_correlation
 from ablate.analysis.compare import comparisons, neighbours
@@ -42,7 +42,6 @@ from ablate.config import plugins
 from ablate.config.errors import UserError
 from ablate.config.metrics import DEFAULT_METRIC, FailedMetrics
 from ablate.records import results
-from ablate.records.design import Designs
 from ablate.records.failures import failures
 from ablate.records.files import encodable
 from ablate.records.manifest import load_manifest, plugins_of
@@ -105,6 +104,11 @@ class Material:
     """What makes the parts of the report one by one, and knows which of them failed."""
 
     @cached_property
+    def frames(self) -> Frames:
+        """What claims are judged by, and what of it has been read for them."""
+        return Frames(self.runs, self.stored_curves, sweep=self.folder)
+
+    @cached_property
     def curves(self) -> pd.DataFrame:
         """One row per run and epoch, of all runs: for whoever cannot do with some of them."""
         return self.stored_curves.frame
@@ -132,8 +136,7 @@ class Material:
     def design(self) -> Design:
         """With how many seeds the settings were declared, and whether somebody could look before the last was asked
         for."""
-        settings = set(self.runs["setting_id"])
-        return design_of(Designs.read(self.folder, settings), self.runs, settings)
+        return design_of(self.frames.declared, self.runs, set(self.runs["setting_id"]))
 
     @property
     def fixed_tests_note(self) -> str:
@@ -207,7 +210,7 @@ def gather(
         skipped += search.skipped
     for problem in skipped:
         attempt.say(f"skipped: {problem}")
-    for line in (broken := failed.lines(len(runs), folder)) + without_logarithm(runs):
+    for line in metric_warnings(failed, runs, folder):
         attempt.say(f"warning: {line}")
     if search is None and runs.empty:
         raise UserError(f"{folder} holds no finished run yet")
@@ -228,7 +231,7 @@ def gather(
         swept=[],
         factors=[],
         skipped=skipped,
-        broken=broken,
+        broken=failed.lines(len(runs), folder),
         failures=[(one.name, one.error) for one in failures(folder)],
         search=search,
         attempt=attempt,
@@ -298,8 +301,7 @@ def _analyse(m: Material, attempt: Attempts, whole: bool = True) -> None:
     if many:
         apart["budgets"] = lambda: m.budgets
     with at_once(apart, own=1) if many else nullcontext(apart) as made:
-        frames = Frames(m.runs, m.stored_curves, sweep=m.folder)
-        m.verdicts = attempt("the claims' verdicts", lambda: evaluate(frames, claims_for(frames), m.level)) or []
+        m.verdicts = attempt("the claims' verdicts", lambda: evaluate(m.frames, claims_for(m.frames), m.level)) or []
         if not whole:
             return
         m.path = attempt("the ablation path", lambda: path_frame(m.folder, m.level))

@@ -9,21 +9,18 @@ import pandas as pd
 from ablate.claims.comparison import telling_digits
 
 
-def number(value: float) -> str:
+def number(value: float | None) -> str:
     """Four digits, so that points of a column stand below each other; whole from 10,000, `8.541e+32` from 10⁹ on."""
-    return (
-        "–"
-        if pd.isna(value)
-        else f"{value:#.4g}".removesuffix(".")
-        if abs(value) < 1e4
-        else f"{value:,.0f}"
-        if abs(value) < 1e9
-        else f"{value:.3e}"
-    )
+    if pd.isna(value):
+        return "–"
+    if abs(value) < 9999.5:  # from where four digits would be 1.000e+04
+        return f"{value:#.4g}".removesuffix(".")
+    return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.3e}"
 
 
 def whole(value: Any) -> str:
-    return "–" if value is None or pd.isna(value) else f"{int(value):,}"
+    """A count, or the mean of several to the next whole number."""
+    return "–" if value is None or pd.isna(value) else f"{value:,.0f}"
 
 
 def share_text(share: float) -> str:
@@ -61,6 +58,13 @@ def interval_text(low: float, high: float) -> str:
         return "–"
     digits = telling_digits(low, high)
     return f"{ratio_text(low, digits)} … {ratio_text(high, digits)}"
+
+
+def ends_text(low: float | None, high: float | None) -> str:
+    """The interval of a mean, each end with as many digits as `number` gives the mean; `–` where there is none."""
+    if pd.isna(low) or pd.isna(high):
+        return "–"
+    return f"{number(low)} … {'∞' if math.isinf(high) else number(high)}"
 
 
 def text_or_dash(value: Any) -> str:

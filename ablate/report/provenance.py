@@ -8,6 +8,7 @@ from ablate.config.errors import counted
 from ablate.config.registry import NO_DATA
 from ablate.report.blocks import Facts
 from ablate.report.material import Material
+from ablate.report.numbers import whole
 from ablate.report.sections import Section
 
 
@@ -19,7 +20,7 @@ def provenance(m: Material) -> list[tuple[str, str]]:
     facts = [("Runs", said + (f", {reused:,} of them reused from other sweeps" if reused else ""))]
     texts = runs[runs["unit"] != NO_DATA]
     for (name, unit, sha), group in texts.groupby(["corpus", "unit", "corpus_sha256"], sort=False):
-        tokens = ", ".join(f"{n:,}" for n in sorted(group["train_tokens"].unique()))
+        tokens = ", ".join(map(whole, sorted(group["train_tokens"].unique())))
         facts.append(("Corpus", f"{name} ({unit}), {tokens} training tokens, SHA-256 {sha}"))
     for term, columns in MACHINES.items():
         facts.append((term, _tally(runs, columns)))

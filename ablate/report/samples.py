@@ -5,9 +5,9 @@ from typing import Any
 import pandas as pd
 
 from ablate.analysis.tasks import facts_of
-from ablate.config.metrics import METRICS
 from ablate.config.registry import FIRST_TASK, TASKS
 from ablate.records import results
+from ablate.report.answer import best_setting
 from ablate.report.blocks import Block, Sample, Samples
 from ablate.report.material import Material
 from ablate.report.sections import Made, Section
@@ -22,13 +22,9 @@ def samples(m: Material) -> list[Sample]:
     """What the networks wrote: of each setting, or of the best of each model, the run with the median of the metric
     that its task was made for, and what that is."""
     first = shown_metrics(m.settings)[0]
-    lowest = first if METRICS[first].better == "lower" else "perplexity"
     finished = m.runs[m.runs["status"] == "ok"]
-    settings = m.settings[m.settings["n"] > 0]
-    if len(settings) > MOST_SAMPLES:
-        settings = settings.loc[settings.groupby(["corpus", "model"], sort=False)[lowest].idxmin().dropna()]
     shown = []
-    for _, setting in settings.head(3 * MOST_SAMPLES).iterrows():
+    for setting in _few(m.settings[m.settings["n"] > 0], first)[: 3 * MOST_SAMPLES]:
         own = finished[finished["setting_id"] == setting["setting_id"]].sort_values(first)
         shown.append((setting, own.iloc[(len(own) - 1) // 2]))
     records = results.read_some(m.folder, [str(run["run_id"]) for _, run in shown])
@@ -40,6 +36,14 @@ def samples(m: Material) -> list[Sample]:
             who = f"{setting_name(setting, m.swept)} (seed {run['seed']}, {reached})"
             found.append(Sample(who, pairs))
     return found
+
+
+def _few(settings: pd.DataFrame, metric: str) -> list[pd.Series]:
+    """Each setting; where they are many, the best of each model by this metric."""
+    if len(settings) <= MOST_SAMPLES:
+        return [setting for _, setting in settings.iterrows()]
+    best = (best_setting(own, metric) for _, own in settings.groupby(["corpus", "model"], sort=False))
+    return [setting for setting in best if setting is not None]
 
 
 def _told(record: dict[str, Any], task: str) -> list[tuple[str, str]]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ablate.analysis.trials import best_trial, no_importance
+from ablate.claims.comparison import telling_digits
 from ablate.config.errors import counted
-from ablate.report.numbers import p_equals
-from ablate.report.search_sheets import knob_text, title_of, value_of
-from ablate.report.tables import configuration, with_interval
+from ablate.report.numbers import listed, p_equals, ratio_text
+from ablate.report.search_sheets import configuration, knob_text, title_of, value_of, with_interval
 
 if TYPE_CHECKING:
     from ablate.analysis.study import StoredSearch
@@ -39,8 +39,9 @@ def search_answer(s: "StoredSearch", importance: Mapping[str, pd.DataFrame]) -> 
 def _found(s: "StoredSearch") -> Iterator[str]:
     winner, front = s.facts.get("winner"), s.facts.get("front") or []
     if front:
-        names = " and ".join(title_of(name) for name in s.objectives)
-        yield f"{counted(len(front), 'configuration')} that no other beats in both {names}."
+        names = listed([title_of(name) for name in s.objectives])
+        all_of = "both" if len(s.objectives) == 2 else "all of"
+        yield f"{counted(len(front), 'configuration')} that no other beats in {all_of} {names}."
     elif winner:
         metric, reported = s.primary, s.reported(s.primary)
         fresh, seen = winner["fresh"].get(reported), winner["in_the_search"].get(metric)
@@ -92,8 +93,11 @@ def _against(s: "StoredSearch") -> Iterator[str]:
         reach = f" ({low:+.4g} to {high:+.4g})" if known else ""
         said = f"That is {value:+.4g}{reach} in {title} against the baseline, {configuration(baseline)}"
     else:
-        reach = f" ({low:.3f} to {high:.3f})" if known else ""
-        said = f"That is {value:.3f} times{reach} the {title} of the baseline, {configuration(baseline)}"
+        digits = telling_digits(low, high) if known else 3
+        reach = f" ({ratio_text(low, digits)} to {ratio_text(high, digits)})" if known else ""
+        said = (
+            f"That is {ratio_text(value, digits)} times{reach} the {title} of the baseline, {configuration(baseline)}"
+        )
     if "method" not in found:  # of an older search
         yield f"{said}, paired over {n}; Wilcoxon {p_equals(found['p'])}."
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ablate.analysis.trials import VALUED, history, more_is_better, timeline
+from ablate.report.finding_figures import Wanted
 from ablate.report.material import Material
 from ablate.report.search_sheets import suffixed, title_of
 from ablate.report.sections import Figures
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 MOST_CURVES = 6
 """Configurations whose curves are drawn."""
-
-Wanted = dict[str, tuple[str, "Callable[[], Drawing]"]]
 
 
 def front_figure(m: Material) -> Wanted:
@@ -63,7 +62,7 @@ def _of_each(kind: str, make: "Callable[[StoredSearch, str, Material], One | Non
 def _history(s: "StoredSearch", name: str, m: Material) -> One | None:
     from ablate.report import plots
 
-    came = history(s.trials, name, "higher" if more_is_better(name) else "lower")
+    came = history(s.trials, name)
     if not len(came):
         return None
     diverged = [int(number) for number in s.trials.loc[s.trials["state"] == "diverged", "number"]]

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from rich.table import Table
 
 from ablate.analysis.trials import SPEED, VALUED, WHOLE, finite_trials, is_number, more_is_better, narrow, text
+from ablate.config.columns import as_typed
 from ablate.config.metrics import METRICS, by_difference
 from ablate.report.blocks import Column, Sheet
 from ablate.report.numbers import number, share_text, whole
 from ablate.report.sheets import cut
-from ablate.report.tables import configuration, with_interval
+from ablate.report.tables import PLAIN
 
 if TYPE_CHECKING:
     from ablate.analysis.study import StoredSearch
@@ -114,6 +116,49 @@ def finalists_sheet(s: "StoredSearch", words: Any) -> Sheet:
     return Sheet("finalists", title, columns, rows, pd.DataFrame(full), [" ".join(told)])
 
 
+def finalists_table(title: str, s: "StoredSearch") -> Table:
+    """For the terminal: the best few of a search, best first, and the baseline: their fresh seeds, and what the search
+    had seen."""
+    table = Table(title=f"{title}: the best few on fresh seeds", **PLAIN)
+    table.add_column("trial", justify="right")
+    table.add_column("configuration")
+    for name in s.objectives:
+        for heading in [f"{s.reported(name)}, fresh", "when chosen", "in the search"] if name != SPEED else [name]:
+            table.add_column(heading, justify="right")
+    for one in finalists(s):
+        told: list[str] = []
+        for name in s.objectives:
+            if name != SPEED:  # of which there is nothing but what the search saw
+                told.append(with_interval(one["fresh"].get(s.reported(name))))
+                told.append(with_interval((one.get("choosing") or {}).get(name)))
+            told.append(value_of(name, one["in_the_search"].get(name)))
+        number = "baseline" if one["number"] is None else str(one["number"])
+        table.add_row(number, configuration(one), *told)
+    return table
+
+
+def configuration(one: Mapping[str, Any]) -> str:
+    """The overrides of a finalist, `lr=4.725` for `lr=4.725376499849694`: best.yaml has every digit."""
+    return " ".join(_short(as_typed(override)) for override in one["overrides"]) or "the defaults"
+
+
+def _short(override: str) -> str:
+    name, _, value = override.partition("=")
+    try:
+        return f"{name}={float(value):.4g}" if not value.lstrip("-").isdigit() else override
+    except ValueError:
+        return override
+
+
+def with_interval(fresh: Mapping[str, Any] | None) -> str:
+    """A result on fresh seeds, `10.02 (9.699 to 10.36)`; `–` where there is none."""
+    if not fresh or fresh.get("value") is None:
+        return "–"
+    low, high = fresh.get("low"), fresh.get("high")
+    reach = f" ({low:.4g} to {high:.4g})" if low is not None and high is not None else ""
+    return f"{fresh['value']:.4g}{reach}"
+
+
 def trials_sheet(s: "StoredSearch") -> Sheet:
     """Every trial: those with all their seeds, then those with some, each best first, then those without a value."""
     knobs = [name for name in s.space if name in s.trials]
@@ -159,9 +204,10 @@ def ended_text(state: str, reason: Any) -> str:
 
 
 def knob_text(value: Any, facts: Mapping[str, Any]) -> str:
+    """A value of a knob: whole numbers as they are, others with four digits."""
     if pd.isna(value):
         return "–"
-    return text(value) if facts["kind"] == "choice" else f"{float(value):.4g}"
+    return f"{float(value):.4g}" if facts["kind"] == "float" else text(value)
 
 
 def time_text(seconds: float) -> str:
@@ -210,4 +256,5 @@ def range_text(facts: Mapping[str, Any]) -> str:
     """`16, 32, 64`, `0.05 to 8 (log)`."""
     if facts["kind"] == "choice":
         return ", ".join(text(choice) for choice in facts["choices"])
-    return f"{facts['low']:.4g} to {facts['high']:.4g}{' (log)' if facts['log'] else ''}"
+    low, high = (knob_text(facts[end], facts) for end in ("low", "high"))
+    return f"{low} to {high}{' (log)' if facts['log'] else ''}"

@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from ablate.analysis.tasks import facts_of, of_networks
+from ablate.config.metrics import by_difference
 from ablate.report.blocks import Column, Sheet
 from ablate.report.material import Material
-from ablate.report.numbers import interval_text, number, percent, ratio_text
+from ablate.report.numbers import ends_text, listed, number, percent, ratio_text, whole
 from ablate.report.tables import (
     Facts,
     mean_text,
@@ -37,10 +38,10 @@ MOST_ROWS = 60
 """What a person reads; longer tables are cut, say so, and are whole in their CSV."""
 
 
-def cut(sheet: Sheet, most: int = MOST_ROWS) -> Sheet:
+def cut(sheet: Sheet) -> Sheet:
     """Only the first rows of a long table, and how many are left out."""
-    sheet.left_out = max(0, len(sheet.rows) - most)
-    sheet.rows = sheet.rows[:most]
+    sheet.left_out = max(0, len(sheet.rows) - MOST_ROWS)
+    sheet.rows = sheet.rows[:MOST_ROWS]
     return sheet
 
 
@@ -194,7 +195,7 @@ def _ratio(setting: Facts, known: pd.Series | None, metric: str) -> float:
         return math.nan
     ours: float = setting[metric]
     theirs: float = known[f"published_{metric}"]
-    return math.nan if pd.isna(ours) or pd.isna(theirs) else float(ours) / float(theirs)
+    return math.nan if pd.isna(ours) or pd.isna(theirs) or not theirs else float(ours) / float(theirs)
 
 
 SPREAD = ("sd", "median", "iqm", "low", "high", "boot_low", "boot_high")
@@ -226,16 +227,19 @@ def spread_sheet(m: Material) -> Sheet:
                     "–" if pd.isna(values["sd"]) else f"{values['sd']:#.2g}".removesuffix("."),
                     number(values["median"]),
                     number(values["iqm"]),
-                    interval_text(values["boot_low"], values["boot_high"]),
-                    *[f"{setting[name]:,}" for name in ("parameters", "updates") if networks],
+                    ends_text(values["boot_low"], values["boot_high"]),
+                    *[whole(setting[name]) for name in ("parameters", "updates") if networks],
                 ]
             )
             known, counts = ({name: setting[name] for name in names} for names in (named, facts))
             full.append(known | {"metric": metric, "mean": setting[metric]} | values | counts)
     what = "" if not networks else "training, held-out: perplexity. " if own else "Perplexity. "
+    arithmetic = [text for name, text in metrics.items() if by_difference(name)]
+    means = "arithmetic" if len(arithmetic) == len(metrics) else "geometric"
+    means += f", of {listed(arithmetic)} arithmetic" * (means == "geometric" and bool(arithmetic))
     notes = [
-        f"{what}Mean: geometric where a metric is positive, sd: of the values themselves; IQM: mean of the middle "
-        f"half of the runs; bootstrap: {percent(m.level)} interval of the mean."
+        f"{what}Mean: {means}; sd: of the values themselves; IQM: mean of the middle half of the runs; bootstrap: "
+        f"{percent(m.level)} interval of the mean."
     ]
     notes += [future_note(m.settings)] * bool(future_note(m.settings))
     return cut(Sheet("spread", "Spread over the seeds", columns, rows, pd.DataFrame(full), notes))

@@ -12,11 +12,10 @@ from rich.text import Text
 from ablate.analysis.frames import matched, swept_knobs
 from ablate.analysis.frames import value_text as value_text
 from ablate.analysis.tasks import of_networks
-from ablate.config.columns import as_typed
-from ablate.config.metrics import METRICS, by_difference
+from ablate.config.metrics import METRICS, by_difference, decimals
 from ablate.config.registry import DATASETS
 from ablate.config.terminal import console, lines, one_line
-from ablate.report.numbers import listed
+from ablate.report.numbers import listed, percent, whole
 from ablate.report.wording import (
     future_note,
     heading,
@@ -118,61 +117,14 @@ def settings_table(settings: pd.DataFrame, runs: pd.DataFrame, title: str) -> Ta
     for setting in settings.to_dict("records"):
         measured = [mean_text(setting, metric) for metric in measures]
         diverged = Text(str(setting["diverged"]), "red" if setting["diverged"] else "")
-        time = "–" if math.isnan(setting["wall_s"]) else f"{setting['wall_s']:.3g} s"
+        time = "–" if math.isnan(setting["wall_s"]) else f"{_seconds(setting['wall_s'])} s"
         speed = [thousands(setting, "tokens_per_s")] if timed else []
         table.add_row(*setting_texts(setting, shown), str(setting["n"]), *measured, diverged, *speed, time)
     return table
 
 
-def finalists_table(
-    title: str, finalists: Sequence[Mapping[str, Any]], objectives: Sequence[str], reported: Mapping[str, str]
-) -> Table:
-    """The best few of a search, best first, and the baseline: their fresh seeds, and what the search had seen.
-
-    `reported`: objective → the metric of the fresh seeds that report, where that is another one.
-    """
-    table = Table(title=f"{title}: the best few on fresh seeds", **PLAIN)
-    table.add_column("trial", justify="right")
-    table.add_column("configuration")
-    for name in objectives:
-        table.add_column(f"{reported.get(name, name)}, fresh", justify="right")
-        table.add_column("when chosen", justify="right")
-        table.add_column("in the search", justify="right")
-    for one in finalists:
-        settings = []
-        for name in objectives:
-            told = one["in_the_search"].get(name)
-            chosen = with_interval(one.get("choosing", {}).get(name))
-            settings += [
-                with_interval(one["fresh"].get(reported.get(name, name))),
-                chosen,
-                f"{told:.4g}" if told is not None else "–",
-            ]
-        number = "baseline" if one["number"] is None else str(one["number"])
-        table.add_row(number, configuration(one), *settings)
-    return table
-
-
-def configuration(one: Mapping[str, Any]) -> str:
-    """The overrides of a finalist, `lr=4.725` for `lr=4.725376499849694`: best.yaml has every digit."""
-    return " ".join(_short(as_typed(override)) for override in one["overrides"]) or "the defaults"
-
-
-def _short(override: str) -> str:
-    name, _, value = override.partition("=")
-    try:
-        return f"{name}={float(value):.4g}" if not value.lstrip("-").isdigit() else override
-    except ValueError:
-        return override
-
-
-def with_interval(fresh: Mapping[str, Any] | None) -> str:
-    """A result on fresh seeds, `10.02 (9.699 to 10.36)`; `–` where there is none."""
-    if not fresh or fresh.get("value") is None:
-        return "–"
-    low, high = fresh.get("low"), fresh.get("high")
-    reach = f" ({low:.4g} to {high:.4g})" if low is not None and high is not None else ""
-    return f"{fresh['value']:.4g}{reach}"
+def _seconds(mean: float) -> str:
+    return f"{mean:.3g}" if mean < 999.5 else f"{mean:,.0f}"
 
 
 def shown_knobs(swept: Sequence[str]) -> list[str]:
@@ -190,7 +142,7 @@ def setting_columns(settings: pd.DataFrame, swept: Sequence[str]) -> list[str]:
 
 def setting_texts(setting: Facts, shown: Sequence[str]) -> list[str]:
     """What stands in these columns for a setting; with a dagger where it sees the future."""
-    written: dict[str, Callable[[Any], str]] = {"parameters": "{:,}".format, "epochs_trained": _mean_of_runs}
+    written: dict[str, Callable[[Any], str]] = {"parameters": whole, "epochs_trained": _mean_of_runs}
     texts = [written.get(name, value_text)(setting[name]) for name in shown]
     if texts:
         where = shown.index("bidirectional") if "bidirectional" in shown else 0
@@ -238,29 +190,32 @@ def means_note(metrics: Sequence[str], level: float) -> str:
     """What the values of these metrics in a table are, and what stands beside them."""
     arithmetic = [heading(name) for name in metrics if by_difference(name)]
     if len(arithmetic) == len(metrics):
-        return f"arithmetic mean and its {100 * level:g} % interval (t)"
+        return f"arithmetic mean and its {percent(level)} interval (t)"
     others = f", of {listed(arithmetic)} the arithmetic mean (t interval)" if arithmetic else ""
-    return f"geometric mean ± half its {100 * level:g} % interval (t, on logarithms), or (its ends){others}"
+    return f"geometric mean ± half its {percent(level)} interval (t, on logarithms), or (its ends){others}"
 
 
 def mean_text(setting: Facts, metric: str) -> str:
-    """A setting's mean with its interval: as `plus_minus` has it; of a metric with a largest value, as `bounded`."""
-    top = METRICS[metric].top
-    if top is None:
-        return plus_minus(setting[metric], setting[f"{metric}_low"], setting[f"{metric}_high"])
-    return bounded(setting[metric], setting[f"{metric}_low"], setting[f"{metric}_high"], top)
+    """A setting's mean of a metric with its interval, as `interval_of` has it."""
+    return interval_of(metric, setting[metric], setting[f"{metric}_low"], setting[f"{metric}_high"])
+
+
+def interval_of(metric: str, mean: float, low: float, high: float) -> str:
+    """A mean of a metric with its interval: as `plus_minus` has it; of a metric with a largest value, as `bounded`."""
+    top = METRICS.known(metric).top
+    return plus_minus(mean, low, high) if top is None else bounded(mean, low, high, top)
 
 
 def bounded(mean: float, low: float, high: float, top: float) -> str:
     """`0.970 (0.940–1.000)`: an interval that ends where its metric does cannot be written with ±."""
     if math.isnan(mean):
         return "–"
-    digits = 3 if top == 1 else 1
+    digits = decimals(top)
     return f"{mean:.{digits}f}" + ("" if math.isnan(low) else f" ({low:.{digits}f}–{high:.{digits}f})")
 
 
-HUGE = 1e9
-"""From here on numbers have a power of ten, not all of their digits."""
+HUGE, TINY = 1e9, 1e-2
+"""From here up and from here down numbers have the digits that count, and a power of ten, not all of their places."""
 
 
 def _end(value: float, digits: int) -> str:
@@ -278,7 +233,7 @@ def plus_minus(mean: float, low: float, high: float) -> str:
     if math.isnan(high) or math.isnan(low):
         return f"{mean:.4g}"
     wide = high >= 1e6 * abs(mean) > 0  # two runs that have nothing in common
-    if mean >= HUGE or wide:
+    if abs(mean) >= HUGE or wide or 0 < max(map(abs, (mean, low, high))) < TINY:
         digits = 2 if wide else 4
         return f"{mean:.4g} ({_end(low, digits)}–{_end(high, digits)})"
     below, above = mean - low, high - mean

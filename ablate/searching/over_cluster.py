@@ -30,7 +30,7 @@ from ablate.searching.run import Found, Prepared, share
 from ablate.searching.search import Search
 from ablate.searching.settings import Settings
 from ablate.searching.space import Problem
-from ablate.searching.standings import best_so_far
+from ablate.searching.standings import best_so_far, values_text
 from ablate.searching.storage import location, takes_slot
 from ablate.searching.study import looked_at
 from ablate.searching.trainer import Trainer
@@ -231,7 +231,7 @@ class SearchJobs(follower.Follower):
         for trial in new:
             values = " ".join(map(as_typed, search.space.written(trial.params)))
             reason = trial.user_attrs.get("reason")
-            news = reason or ", ".join(f"{value:.4g}" for value in trial.values or ())
+            news = reason or values_text(search.settings, trial.values or ())
             best = best_so_far(trials, search.settings)
             search.progress.show(search.trials(), best, f"trial {trial.number}: {values}: {news}")
 

@@ -25,7 +25,7 @@ from ablate.searching.pruning import should_prune, store_reading
 from ablate.searching.race import estimate, ladder, spread, worse
 from ablate.searching.settings import Settings
 from ablate.searching.space import Space
-from ablate.searching.standings import COPIED, best_so_far, facts_of, ranked, seeds_of
+from ablate.searching.standings import COPIED, best_so_far, facts_of, ranked, seeds_of, values_text
 from ablate.searching.storage import mark, now, takes_slot, told
 from ablate.searching.tried import Tried
 from ablate.searching.workers import Worker, release
@@ -297,7 +297,7 @@ class Search:
             facts |= {"excluded": "reused", "reason": "every run was there from another sweep"}
         mark(self.study, candidate.number, **facts)
         told(self.study, candidate.number, TrialState.COMPLETE, values)
-        shown = ", ".join(f"{value:.4g}" for value in values)
+        shown = values_text(self.settings, values)
         self.land(candidate, f"{shown} ({counted(len(candidate.runs), 'seed')})" if candidate.runs else shown)
 
     def fail(self, number: int, reason: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
+from ablate.analysis.trials import objective_text
 from ablate.config.metrics import METRICS
 from ablate.searching.evaluation import Candidate
 from ablate.searching.race import Scale, estimate, interval
@@ -92,5 +93,10 @@ def best_so_far(trials: Sequence[FrozenTrial], settings: Settings) -> str:
         return ""
     low, high = interval(seeds_of(best, settings.leading), settings.leading.scale)
     if not settings.trains or math.isnan(low):
-        return f"best {best.value:.4g} in trial {best.number}"
+        return f"best {values_text(settings, best.values)} in trial {best.number}"
     return f"best {best.value:.4g} ({low:.4g} to {high:.4g}) in trial {best.number}"
+
+
+def values_text(settings: Settings, values: Sequence[float]) -> str:
+    """`9.874, 58,123`: the values of the objectives, in their order; of fewer values the first of them."""
+    return ", ".join(objective_text(one.name, value) for one, value in zip(settings.objectives, values, strict=False))

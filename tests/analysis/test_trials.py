@@ -44,8 +44,9 @@ def test_history_holds_the_best_of_whole_configurations(frame: pd.DataFrame) -> 
     for row in history.itertuples():
         best = min(best, row.value) if row.state == "done" else best
         assert row.best == pytest.approx(best)
-    higher = t.history(frame, "val_perplexity", "higher")
+    higher = t.history(frame.rename(columns={"val_perplexity": "accuracy"}), "accuracy")
     assert higher["best"].is_monotonic_increasing
+    assert higher["best"].iloc[-1] == history.loc[history["state"] == "done", "value"].max()
 
 
 def test_timeline_starts_at_zero_and_numbers_the_processes(frame: pd.DataFrame) -> None:

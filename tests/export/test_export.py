@@ -251,6 +251,17 @@ def test_what_wandb_is_told(folder: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert all(run["finished"] for run in fake.runs)
 
 
+def test_a_run_of_two_sweeps_is_two_runs_of_wandb(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)  # type: ignore[arg-type]
+    again = shutil.copytree(folder, tmp_path / "again")
+    export([folder, again], "wandb", tmp_path / "out")
+    ids = [run["id"] for run in fake.runs]
+    assert len(set(ids)) == len(ids) == 2 * len(runs_frame(folder)[0])
+
+
 @pytest.mark.full
 def test_wandb_writes_offline_runs(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("wandb")

@@ -308,7 +308,7 @@ document.title = JSON.stringify([
 )
 def test_runs_that_lie_decades_apart(values: list[list[float | None]], tmp_path: Path) -> None:
     """The numbers are those of the tables, and the ticks of the axis a few that have room."""
-    metric = {"heading": "perplexity", "title": "perplexity", "logs": True, "ends": [1, None]}
+    metric = {"heading": "perplexity", "title": "perplexity", "logs": True, "ends": [1, None], "decimals": None}
     quantiles = [0, 0, *student.ppf(0.975, [1, 2])]
     data = {
         "knobs": [], "settings": [[], []], "seeds": [0, 1, 2], "metrics": [metric], "values": [values],
@@ -331,7 +331,7 @@ def test_runs_that_lie_decades_apart(values: list[list[float | None]], tmp_path:
 @pytest.mark.full
 def test_halves_are_rounded_as_in_the_tables(tmp_path: Path) -> None:
     shares = [0.0625, 0.1875, 0.3125, 0.8125]
-    metric = {"heading": "accuracy", "title": "accuracy", "logs": False, "ends": [0, 1]}
+    metric = {"heading": "accuracy", "title": "accuracy", "logs": False, "ends": [0, 1], "decimals": 3}
     data = {
         "knobs": [], "settings": [[]] * 4, "seeds": [0], "metrics": [metric], "values": [[[one] for one in shares]],
         "diverged": [[]] * 4, "quantiles": [0, 0], "note": "",

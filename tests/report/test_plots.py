@@ -33,7 +33,7 @@ from ablate.analysis.aggregate import aggregate
 from ablate.analysis.frames import runs_frame, swept_knobs
 from ablate.report import plots
 from ablate.report.plots import style
-from ablate.report.plots.measures import SPEED, TRAINING, begin_at
+from ablate.report.plots.measures import SPEED, TRAINING, Measure, begin_at, mean_name
 from ablate.report.plots.measures import TAIL as TAIL_PERPLEXITY
 from ablate.report.plots.style import styled
 from tests.report.made import config, write_run
@@ -97,6 +97,14 @@ def test_what_is_drawn_of_training_is_what_is_compared_unless_others_published_a
 
 
 @pytest.mark.full
+def test_small_print_names_the_metrics_whose_means_are_geometric() -> None:
+    accuracy, mine = Measure("accuracy", "accuracy"), Measure("mine", "a\nmetric")
+    assert mean_name([TRAINING, SPEED]) == "geometric mean"
+    assert mean_name([accuracy, SPEED]) == "mean"
+    assert mean_name([accuracy, TRAINING]) == "mean (of perplexities geometric)"
+    assert mean_name([accuracy, mine, TRAINING]) == "mean (of a metric and training perplexity geometric)"
+
+
 def test_small_print_names_interval_n_and_sources() -> None:
     note = " ".join(said(drawn("models_by_sizes"))).replace("\n", " ")
     assert re.search(r"geometric mean .*95 % interval \(Student t\) .*\b20 seeds", note)
@@ -257,6 +265,14 @@ def test_more_rows_than_can_be_read_are_cut_to_the_best() -> None:
     assert sorted(rows) == sorted(f"corpus={name}" for name in best)
 
 
+def test_of_more_rows_than_can_be_read_the_fastest_are_shown_where_speed_is_asked_for() -> None:
+    settings = settings_of(SHAPES["many_rows"])
+    settings = settings.assign(tokens_per_s=[1000.0 + place for place in range(len(settings))])
+    figure = plots.by_value(SHAPES["many_rows"], settings, ["corpus"], y="tokens_per_s")
+    best = settings.nlargest(40, "tokens_per_s")["corpus"]
+    assert sorted(tick_labels(figure.axes[0], "y")) == sorted(f"corpus={name}" for name in best)
+
+
 @pytest.mark.full
 def test_an_interval_over_many_decades_keeps_its_lower_end() -> None:
     """Without it an axis from 1e66 to 1e115 would begin at 0, and be linear."""
@@ -305,9 +321,9 @@ def test_of_rows_they_are_marked_at_the_right_edge() -> None:
 
 def test_perplexities_that_are_far_apart_are_all_shown_where_that_leaves_room() -> None:
     values = np.array([1.0, 2.0, 3.0, 1999.0, np.nan])
-    np.testing.assert_array_equal(TRAINING.near(values), values[:4])
-    np.testing.assert_array_equal(TRAINING.near(np.array([1.0, 2.0, 3.0, 3001.0])), [1, 2, 3])
-    np.testing.assert_array_equal(SPEED.near(np.array([1.0, 2.0, 3.0, 3001.0])), [1, 2, 3, 3001])
+    np.testing.assert_array_equal(TRAINING.near(values)[0], values[:4])
+    np.testing.assert_array_equal(TRAINING.near(np.array([1.0, 2.0, 3.0, 3001.0]))[0], [1, 2, 3])
+    np.testing.assert_array_equal(SPEED.near(np.array([1.0, 2.0, 3.0, 3001.0]))[0], [1, 2, 3, 3001])
 
 
 def test_evenly_spaced_values_stand_on_a_linear_axis() -> None:

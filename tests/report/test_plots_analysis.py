@@ -17,7 +17,7 @@ from sweeps_for_plots import GATES, SHAPES, settings_of
 
 from ablate.analysis.pareto import pareto as pareto_points
 from ablate.report import plots
-from ablate.report.plots.effects import percent
+from ablate.report.plots.effects import short_share
 from ablate.report.plots.fonts import text_width, wrapped
 from ablate.report.plots.lines import facets, lines_of, values_of, x_knob
 from ablate.report.plots.ticks import Places, log_ticks, measured_axis, plain, thousands
@@ -190,6 +190,7 @@ def test_ablation_path(tmp_path: Path) -> None:
     assert filled == [True, True, False]  # 0.92–1.02 holds 1
     assert {"×0.6 (0.57–0.63)\n2 of 10 diverged", "–\n10 of 10 diverged"} <= set(said(figure))
     assert len(crosses(axes)) == 1
+    assert any("ratios by Welch's t" in " ".join(text.split()) for text in said(figure))
     assert_drawn(figure, tmp_path)
 
 
@@ -233,6 +234,15 @@ def test_differences_have_an_axis_where_there_are_no_ratios(tmp_path: Path) -> N
     assert plots.verdicts(VERDICTS.assign(**apart)).axes[0].get_xscale() == "log"  # ratios come first
 
 
+def test_an_axis_of_differences_is_as_wide_as_those_of_the_metric() -> None:
+    tiny = dict(zip(("difference", "difference_low", "difference_high"), (2e-7, 1e-7, 3e-7), strict=True))
+    frame = VERDICTS.head(1).assign(ratio=np.nan, low=np.nan, high=np.nan, **tiny)
+    of_accuracy = plots.verdicts(frame.assign(metric="accuracy")).axes[0].get_xlim()
+    of_another = plots.verdicts(frame.assign(metric="mine")).axes[0].get_xlim()
+    assert of_accuracy == pytest.approx((-0.054, 0.054))
+    assert of_another == pytest.approx((-3.24e-7, 3.24e-7))
+
+
 @pytest.mark.full
 def test_shares_of_runs_have_an_axis_where_most_claims_are_of_them(tmp_path: Path) -> None:
     shares = {"share": [1.0, 0.0, 0.5], "share_low": [0.54, 0, 0.12], "share_high": [1, 0.46, 0.88]}
@@ -271,6 +281,29 @@ def test_heatmap(tmp_path: Path) -> None:
     assert_drawn(figure, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.9871, "0.987"), (1.2, "1.20"), (-12.34, "-12.3"), (123.4, "123"), (0.0, "0.000"), (1.2e-5, "1.2e-05")],
+)
+def test_a_field_of_a_heatmap_has_the_digits_that_count(value: float, text: str) -> None:
+    settings = settings_of(SHAPES["models_diverged"]).assign(n=1, perplexity=value)
+    numbers = {text.get_text() for text in plots.heatmap(settings, "lr", "model").axes[0].texts}
+    assert numbers == {text}
+
+
+def test_a_heatmap_of_values_that_differ_by_rounding_has_one_colour() -> None:
+    settings = settings_of(SHAPES["models_diverged"]).assign(n=1)
+    settings["perplexity"] = [24.67 * (1 - 2e-16 * (place % 2)) for place in range(len(settings))]
+    [image] = plots.heatmap(settings, "lr", "model").axes[0].images
+    assert np.ptp(image.norm(settings["perplexity"])) < 1e-9
+
+
+def test_a_heatmap_whose_fields_are_too_narrow_has_no_numbers() -> None:
+    settings = settings_of(SHAPES["model_by_lr_by_size"])
+    many = [settings.assign(num_hiddens=settings["num_hiddens"] + step) for step in range(3)]
+    assert not plots.heatmap(pd.concat(many), "num_hiddens", "lr").axes[0].texts
+
+
 @pytest.mark.full
 def test_heatmap_has_a_panel_per_further_setting() -> None:
     figure = plots.heatmap(settings_of(SHAPES["model_by_lr_by_size"]), "num_hiddens", "lr")
@@ -306,6 +339,16 @@ def test_log_ticks_are_round_numbers(low: float, high: float, ticks: list[float]
     assert log_ticks(low, high) == pytest.approx(ticks)
 
 
+@pytest.mark.parametrize("log", [None, True, False])
+def test_values_that_differ_by_rounding_have_the_axis_of_one(log: bool | None) -> None:
+    one, two = Figure().subplots(1, 2)
+    value = 24.67
+    measured_axis(one, "x", [value], log=log)
+    measured_axis(two, "x", [value, value * (1 - 2e-16)], log=log)
+    assert tick_labels(two, "x") == tick_labels(one, "x") != []
+    assert two.get_xlim() == one.get_xlim()
+
+
 def test_no_tick_stands_decades_below_what_is_shown() -> None:
     axes = Figure().add_subplot()
     measured_axis(axes, "y", [1.06, 1e112])
@@ -337,7 +380,7 @@ def test_thousands(number: float, text: str) -> None:
 
 def test_numbers_as_ticks() -> None:
     assert [plain(number) for number in (1.5, 20.0, 0.01, 120_000.0)] == ["1.5", "20", "0.01", "120000"]
-    assert [percent(share) for share in (0.0, 0.0001, 0.034, 0.434, 0.996, 1.0)] == [
+    assert [short_share(share) for share in (0.0, 0.0001, 0.034, 0.434, 0.996, 1.0)] == [
         "0 %",
         "<0.1 %",
         "3.4 %",

@@ -40,6 +40,15 @@ def test_curves_are_geometric_means_with_the_spread_of_the_seeds() -> None:
     assert "from the lowest to the highest" in " ".join(said(figure))
 
 
+def test_a_marker_at_the_last_epoch_is_whole() -> None:
+    runs = SHAPES["one_setting"]
+    figure = plots.curves(curves_of(runs, 40), runs, [])
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        beyond = axes.get_window_extent().x1 - axes.transData.transform((40, 2))[0]
+        assert beyond * 72 / figure.dpi > 2.5  # points: half a marker and its edge
+
+
 def test_curves_without_held_out_text_have_one_panel() -> None:
     runs = SHAPES["one_setting"]
     figure = plots.curves(curves_of(runs, 10).assign(val_perplexity=np.nan), runs, [])

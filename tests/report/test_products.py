@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -287,3 +289,26 @@ def test_a_folder_that_cannot_be_written_to_any_more_is_said(tmp_path: Path, mon
         make()
     monkeypatch.undo()
     assert [path.name for path in tmp_path.glob(".report-*/*")] == ["a.csv"]
+
+
+LOADED = """
+import sys
+from pathlib import Path
+from ablate.report import load_all
+from ablate.report.answer import answer
+from ablate.report.blocks import Attempts, unheard
+from ablate.report.contents import sheets, wanted
+from ablate.report.material import gather
+load_all()
+material = gather(Path(sys.argv[1]), Attempts(unheard))
+made = [answer(material), *(make() for make in sheets(material).values()), wanted(material)]
+print(*{name.split(".")[1] for name in sys.modules if name.startswith("ablate.")})
+"""
+"""Makes all of a report but for its files, and says which parts of the package that took."""
+
+
+@pytest.mark.full
+def test_what_a_report_is_made_from_includes_whatever_part_of_the_package_it_takes(full: Path) -> None:
+    found = subprocess.run([sys.executable, "-c", LOADED, full], capture_output=True, text=True, check=True).stdout
+    assert {"analysis", "report"} <= set(found.split())
+    assert set(found.split()) <= set(fingerprint.PARTS)

@@ -29,7 +29,7 @@ from ablate.report import drawn as files_of_figures
 from ablate.report import plots, write_report
 from ablate.report.plots.search_trials import capped, lanes
 from ablate.report.plots.style import save
-from ablate.report.search_sheets import search_sheets
+from ablate.report.search_sheets import knob_text, range_text, search_sheets
 from ablate.tasks.facts import Words
 from tests.report.made import config, write_run
 from tests.report.made_search import SPACE, made_up, write_search, write_study
@@ -295,6 +295,24 @@ def test_the_terminal_shows_the_best_few(tmp_path: Path, no_figures: None, capsy
     assert "the best few on fresh seeds" in out
     assert "7.5 (7 to 8)" in out
     assert "baseline" in out
+
+
+def test_the_terminal_shows_a_speed_in_full_and_no_fresh_seeds_of_it(
+    tmp_path: Path, no_figures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trials = with_speed(made_up())
+    trials["tokens_per_s"] = 58123.4
+    write_report(write_search(tmp_path / "front", trials, (PERPLEXITY, "tokens_per_s")))
+    out = capsys.readouterr().out
+    assert "58,123" in out
+    assert "tokens_per_s, fresh" not in out
+
+
+def test_whole_numbers_of_a_space_have_all_their_digits() -> None:
+    tokens = {"kind": "int", "low": 10_000, "high": 250_000, "log": True}
+    assert knob_text(123_456.0, tokens) == "123456"
+    assert range_text(tokens) == "10000 to 250000 (log)"
+    assert knob_text(4.7253764, tokens | {"kind": "float"}) == "4.725"
 
 
 def test_a_search_under_way_is_read_from_its_study_without_torch(tmp_path: Path) -> None:

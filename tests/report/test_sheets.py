@@ -21,7 +21,7 @@ from ablate.report.latex import escaped as latex_escaped
 from ablate.report.markdown import escaped as markdown_escaped
 from ablate.report.markdown import markdown
 from ablate.report.material import Material, gather
-from ablate.report.numbers import interval_text, number, p_text, ratio_text
+from ablate.report.numbers import ends_text, interval_text, number, p_text, ratio_text, whole
 from ablate.report.sheets import MOST_ROWS
 from tests.report.made import config, write_run, write_sweep
 
@@ -87,6 +87,24 @@ def test_what_nobody_published_or_timed_takes_no_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
+def test_a_published_0_has_no_ratio(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "zero", [config("gru", num_hiddens=48)], seeds=2)
+    (sweep / "published.csv").write_text("model,val_perplexity,source\ngru,0,somebody\n")
+    sheet = sheets(material(sweep))["settings"]()
+    heading = [column.heading for column in sheet.columns].index("held-out")
+    assert [row[heading + 1] for row in sheet.rows] == ["", "–"]
+
+
+def test_updates_of_runs_that_a_rule_ended_are_a_whole_number(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "ended", [config("gru", num_hiddens=48)], seeds=3)
+    for seed, path in enumerate(sorted((sweep / "runs").iterdir())):
+        record = json.loads(path.read_text())
+        record["counts"]["epochs_done"] = 10 + (seed == 0)
+        path.write_text(json.dumps(record | {"ended": {"rule": "until"}}))
+    sheet = sheets(material(sweep))["spread"]()
+    assert {row[-1] for row in sheet.rows} == {"83"}  # 8 an epoch, of 11, 10 and 10
+
+
 def test_long_tables_are_cut_and_say_so(tmp_path: Path) -> None:
     settings = [config(model, num_hiddens=hidden) for model in ("rnn", "gru") for hidden in range(2, 2 + MOST_ROWS)]
     made = sheets(material(write_sweep(tmp_path / "long", settings, seeds=2, epochs=3, timed=False)))
@@ -147,6 +165,24 @@ def test_markdown_keeps_its_settings() -> None:
     assert rows[1] == "| :--- | ---: | :--- |"
     assert markdown_escaped("num_hiddens") == "num_hiddens"
     assert markdown_escaped("~a~") == r"\~a\~"  # else GitHub strikes it through
+    assert markdown_escaped("$a$ and # - 1") == r"\$a\$ and # - 1"
+    assert [markdown_escaped(text) for text in ("# a", "- a", "-1.5")] == [r"\# a", r"\- a", "-1.5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("a--b", "a-{}-b"),
+        ("---", "-{}-{}-"),
+        ("a–b", "a--b"),
+        ("?`", r"?\textasciigrave{}"),
+        ("a-b", "a-b"),
+        ("-1.5", "$-$1.5"),
+        ("(-.5–2e-07)", "($-$.5--2e-07)"),
+    ],
+)
+def test_latex_sees_no_ligature_that_means_another_character(text: str, written: str) -> None:
+    assert latex_escaped(text) == written
 
 
 def test_latex_has_no_bare_special_character() -> None:
@@ -233,7 +269,14 @@ def test_a_wide_table_says_once_what_all_rows_share_and_then_lies_on_its_side() 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1.03, "1.030"), (9999.0, "9999"), (12345.6, "12,346"), (8.5412e32, "8.541e+32"), (float("nan"), "–")],
+    [
+        (1.03, "1.030"),
+        (9999.0, "9999"),
+        (9999.7, "10,000"),
+        (12345.6, "12,346"),
+        (8.5412e32, "8.541e+32"),
+        (float("nan"), "–"),
+    ],
 )
 def test_a_number_stays_short(value: float, text: str) -> None:
     """The perplexity of a network that has all but diverged has dozens of digits."""
@@ -357,6 +400,11 @@ def test_latex_of_plain_text_needs_booktabs_and_adjustbox(compared: Material) ->
         (interval_text(0.9, 1.1), "0.900 … 1.100"),
         (interval_text(0, float("inf")), "–"),
         (interval_text(float("nan"), 1.0), "–"),
+        (ends_text(9.98, 10.047), "9.980 … 10.05"),  # of a mean of 10.01, not 9.980 … 10.0
+        (ends_text(1220.4, 1e400), "1220 … ∞"),
+        (ends_text(float("nan"), 1.0), "–"),
+        (whole(82.7), "83"),
+        (whole(1234567), "1,234,567"),
     ],
 )
 def test_numbers_as_people_read_them(text: str, expected: str) -> None:

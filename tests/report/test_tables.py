@@ -14,7 +14,16 @@ from ablate.analysis.frames import runs_frame
 from ablate.config.metrics import METRICS, Metric
 from ablate.config.registry import scoped
 from ablate.report.numbers import listed
-from ablate.report.tables import PLAIN, laid_out, means_note, measured_columns, plus_minus, setting_texts, value_text
+from ablate.report.tables import (
+    PLAIN,
+    bounded,
+    laid_out,
+    means_note,
+    measured_columns,
+    plus_minus,
+    setting_texts,
+    value_text,
+)
 from tests.report.made import config, write_sweep
 
 
@@ -29,10 +38,26 @@ from tests.report.made import config, write_sweep
         (math.nan, math.nan, "–"),
         (2.0, 0.0, "2.00 ± 0.00"),
         (1.00012, 0.00001, "1.0001 ± 0.0000"),
+        (5.9e-7, 2e-8, "5.9e-07 (5.7e-07–6.1e-07)"),  # not 0.0000 ± 0.0000
+        (-5e12, 1e11, "-5e+12 (-5.1e+12–-4.9e+12)"),
+        (0.0003, 0.4, "0.00 ± 0.40"),
     ],
 )
 def test_plus_minus_has_the_digits_that_the_interval_supports(mean: float, reach: float, text: str) -> None:
     assert plus_minus(mean, mean - reach, mean + reach) == text
+
+
+@pytest.mark.parametrize(
+    ("top", "text"),
+    [
+        (1.0, "0.970 (0.940–1.000)"),
+        (100.0, "97.0 (94.0–100.0)"),
+        (0.05, "0.0485 (0.0470–0.0500)"),
+        (2000, "1940 (1880–2000)"),
+    ],
+)
+def test_values_up_to_a_largest_one_have_the_decimals_that_tell_them_apart(top: float, text: str) -> None:
+    assert bounded(0.97 * top, 0.94 * top, top, top) == text
 
 
 @pytest.mark.parametrize(("epochs", "text"), [(60.0, "60"), (61.33, "61.33"), (10_000.0, "10000"), (12_345.5, "12346")])

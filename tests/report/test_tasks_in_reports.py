@@ -19,6 +19,7 @@ from ablate.report.material import Material
 from ablate.report.plots.curves import of_tasks
 from ablate.report.plots.grid import grid
 from ablate.report.protocol import deviations, protocol_sheet
+from ablate.report.samples import samples
 from tests.report.made import config, write_run
 from tests.report.made_tasks import SEEDS, add, gathered, of_task, texts
 
@@ -126,10 +127,17 @@ def test_a_heatmap_is_of_the_tasks_own_measure(tmp_path: Path) -> None:
     caption, draw = wanted(gathered(tmp_path))["heatmap"]
     figure = draw()
     assert caption == "Accuracy over num_hiddens and layers."
-    assert [text.get_text() for text in figure.axes[0].texts] == ["0.20", "0.40", "0.80"] * 2
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.200", "0.400", "0.800"] * 2
     assert figure.axes[1].get_ylabel() == "accuracy\nof the masked characters"
     colours = figure.axes[0].images[0]
     assert sum(colours.cmap(colours.norm(0.8))[:3]) > sum(colours.cmap(colours.norm(0.2))[:3])  # light is good
+
+
+def test_of_many_settings_the_texts_are_those_of_the_best_by_the_tasks_own_measure(tmp_path: Path) -> None:
+    for hidden in range(8, 17):
+        add(tmp_path, of_task("fill_in", num_hiddens=hidden), 0, float(hidden), accuracy=hidden / 20)
+    [sample] = samples(gathered(tmp_path))
+    assert "num_hiddens=16" in sample.who
 
 
 def test_a_tuned_learning_rate_is_the_best_of_the_tasks_own_measure(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ablate.report.numbers import percent
 from ablate.report.plots.fonts import wrapped
 from ablate.report.plots.lines import DASHES, OTHER_COLOURS, model_looks, palette
-from ablate.report.plots.measures import level_text
 from ablate.report.plots.style import FAINT, INK, WIDTH, finish, panels, styled
 
 MOST_LINES = 8
@@ -118,7 +118,7 @@ def profile(
             axes.set_xscale("log")
         left_out = f" The {len(shown)} of {len(names)} settings with the best ranks." if len(names) > len(shown) else ""
         note = (
-            f"Runs whose {effect} is at most τ, in the mean over data sets; bands: {level_text(level)} over seeds. "
+            f"Runs whose {effect} is at most τ, in the mean over data sets; bands: {percent(level)} over seeds. "
             f"Higher is better.{left_out}"
         )
         return finish(figure, title, note, handles)

@@ -130,7 +130,7 @@ def _against(
     if shown.along:
         axis = factor_name([x, *shown.along])
     unguessed: list[str] = []
-    drawn: list[tuple[Measure, np.ndarray]] = []
+    beyond: list[tuple[Measure, np.ndarray]] = []
     guessed, reach, without = False, 0.0, list[str]()
     runs = finished(runs)
     reported = set() if published is None else set(published["setting_id"])
@@ -153,9 +153,8 @@ def _against(
         if shown.without_network and spot.measure.metric == "val_perplexity":
             spot.panel.axhline(shown.without_network[1], zorder=1, **GUESS)
             values, without = np.append(values, shown.without_network[1]), [shown.without_network[0]]
-        spot.measure.axis(spot.panel, "y", values)
+        beyond.append((spot.measure, spot.measure.axis(spot.panel, "y", values)))
         _beyond(spot, lines, offsets, places, x)
-        drawn.append((spot.measure, values))
         known = _guess(spot)
         guessed |= known
         if spot.measure.metric == "accuracy" and not known:
@@ -171,7 +170,7 @@ def _against(
         left_out_text([m.label for m in left_out]),
         unnamed_text(every),
         "" if any(line.named for line in every) else "Their intervals are not drawn.",
-        beyond_text(drawn, TRIANGLES),
+        beyond_text(beyond, TRIANGLES),
     )
     with_published = any(has_published(published, measure) for measure in measures)
     return finish(

@@ -63,7 +63,7 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
         every = lines_of(settings, rest)
         points = min(MOST_POINTS, max(FEWEST_POINTS, ALL_POINTS // (len(settings) * len(metrics))))
         each = math.ceil(joined["epoch"].max() / points) if len(joined) else 1
-        drawn: list[tuple[Measure, np.ndarray]] = []
+        beyond: list[tuple[Measure, np.ndarray]] = []
         summaries = {metric: _summary(joined, metric, each) for metric in metrics}
         for spot in spots:
             summary = summaries[spot.measure]
@@ -73,8 +73,9 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
                 logs = METRICS[spot.measure].in_logs
                 values = summary[["low", "high"]].to_numpy(float).ravel()
                 measure = named.get(spot.measure, TRAINING)
-                measured_axis(spot.panel, "y", measure.near(values), log=logs)
-                drawn.append((replace(measure, label=labels[spot.measure]), values))
+                near, far = measure.near(values)
+                measured_axis(spot.panel, "y", near, log=logs)
+                beyond.append((replace(measure, label=labels[spot.measure]), far))
             else:
                 bounded_axis(spot.panel, "y", top)
             for number, line in enumerate(every):
@@ -91,7 +92,7 @@ def curves(curves: pd.DataFrame, runs: pd.DataFrame, swept: Sequence[str], title
             left_out_text([" ".join(labels[name].split()) for name in left_out]),
             unnamed_text(every),
             _ended_text(runs),
-            beyond_text(drawn),
+            beyond_text(beyond),
             future_note(settings),
         )
         further = further_handles(False, bool((runs["status"] != "ok").any()), text="diverged")

@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ablate.analysis.frames import value_text
+from ablate.report.numbers import percent
 from ablate.report.plots.fonts import text_width, wrapped
 from ablate.report.plots.lines import Look, cleaned, is_number, model_looks, palette
-from ablate.report.plots.measures import begin_at, interval_reach, level_text
+from ablate.report.plots.measures import begin_at, interval_reach
 from ablate.report.plots.style import INK, WIDE, WIDTH, finish, panels, styled
 from ablate.report.plots.ticks import LABELS, measured_axis
 from ablate.report.wording import future_note, marked, seeing
@@ -74,7 +75,7 @@ def variance(split: pd.DataFrame, title: str = "", of: str = "log perplexity", f
         left_out = split[~split.index.isin(shown.index)]["share"].sum()
         note = "Over all runs that did not diverge."
         if len(shown) < len(split):
-            note += f" {len(split) - len(shown)} smaller sources, together {percent(left_out)}, are not shown."
+            note += f" {len(split) - len(shown)} smaller sources, together {short_share(left_out)}, are not shown."
         return finish(figure, title, f"{note} {further}".strip(), handles)
 
 
@@ -88,18 +89,18 @@ def _bars(
     bars = axes.barh(range(len(names)), values, color=list(colours), height=0.66)
     for bar, hatch in zip(bars, hatches, strict=False):
         bar.set(hatch=hatch, edgecolor="white", linewidth=0)
-    axes.bar_label(bars, [percent(value) for value in values], padding=3, size=7.5)
+    axes.bar_label(bars, [short_share(value) for value in values], padding=3, size=7.5)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
-    measured_axis(axes, "x", [0, values.max(initial=0) or 1], percent, log=False, beyond=0.08)
+    measured_axis(axes, "x", [0, values.max(initial=0) or 1], short_share, log=False, beyond=0.08)
     axes.set_xlim(left=0)
     axes.set_xlabel(label)
     axes.grid(axis="x")
     return figure
 
 
-def percent(share: float) -> str:
+def short_share(share: float) -> str:
     """`43 %`, `4.3 %`, `<0.1 %`."""
     hundredths = round(100 * share, 1)
     if 0 < share < 0.0005:
@@ -156,7 +157,7 @@ def effects(
             panel.remove()
         what = f"{'Geometric mean' if geometric else 'Mean'} over all other settings"
         without = main_effects["low"].isna()
-        note = what if without.all() else f"{what}, {level_text(level)} interval over the seeds"
+        note = what if without.all() else f"{what}, {percent(level)} interval over the seeds"
         note += "; no interval where a setting has one run." if without.any() else "."
         return finish(figure, title, f"{note} {future_note(main_effects)}".strip())
 

@@ -11,14 +11,15 @@ from matplotlib.ticker import NullLocator
 
 from ablate.analysis.frames import swept_knobs, value_text
 from ablate.config.metrics import METRICS, by_difference
+from ablate.report.plots.fonts import text_width
 from ablate.report.plots.lines import cleaned, is_number, named, values_of
 from ablate.report.plots.measures import label_of, seeds_text
 from ablate.report.plots.style import SMALL, WIDE, WIDTH, finish, panels, styled
-from ablate.report.plots.ticks import LABELS, WIDE_RANGE, log_ticks, plain
+from ablate.report.plots.ticks import LABELS, ROUNDING, WIDE_RANGE, log_ticks, plain
 
 MOST_PANELS = 9
-MOST_NUMBERS = 12
-"""Wider tables have no numbers in their fields."""
+BAR, NAMES = 0.7, 0.55
+"""Inches for the bar of colours, and for the names of the values at each panel's side."""
 
 
 def heatmap(settings: pd.DataFrame, x: str, y: str, metric: str = "perplexity", title: str = "") -> Figure:
@@ -43,9 +44,10 @@ def heatmap(settings: pd.DataFrame, x: str, y: str, metric: str = "perplexity", 
         down.reverse()  # numbers rise from the bottom, names read from the top
     with styled(title, *(name for name, _ in groups)):
         figure, axes = panels(-(-len(groups) // columns), columns, max(1.7, 0.65 + 0.26 * len(down)), _width(columns))
+        width = (_width(columns) - BAR) / columns - NAMES
         norm = _norm(settings[metric], bounded=by_difference(metric))
         for panel, (name, group) in zip(axes, groups, strict=False):
-            image = _fields(panel, group, across, down, (x, y, metric), norm)
+            image = _fields(panel, group, across, down, (x, y, metric), norm, width)
             panel.set_title(name)
             panel.set_xlabel(LABELS.get(x, x) if columns == 1 else x)
             panel.set_ylabel(y)
@@ -83,12 +85,16 @@ def _norm(values: pd.Series, bounded: bool) -> Normalize:
     low, high = float(known.min()), float(known.max())
     if not bounded and low > 0 and high / low >= WIDE_RANGE:
         return LogNorm(low, high)
-    return Normalize(low, high if high > low else low + 1)
+    varies = high - low > ROUNDING * max(abs(low), abs(high))
+    return Normalize(low, high if varies else low + 1)
 
 
 def _number(value: float) -> str:
-    """Three digits: `1.20`, `12.3`, `123`."""
-    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}" if value < 1e5 else f"{value:.1e}"
+    """Three digits: `0.120`, `1.20`, `12.3`, `123`; two and a power of ten where that takes too many places."""
+    size = abs(value)
+    if size >= 1e5 or 0 < size < 0.01:
+        return f"{value:.1e}"
+    return f"{value:.{3 if size < 0.9995 else 2 if size < 9.995 else 1 if size < 99.95 else 0}f}"
 
 
 def _fields(
@@ -98,8 +104,9 @@ def _fields(
     down: list[Any],
     names: tuple[str, str, str],
     norm: Normalize,
+    width: float,
 ) -> Any:
-    """One panel; returns its image."""
+    """One panel, `width` inches wide, with numbers where they fit into its fields; returns its image."""
     x, y, metric = names
     values = np.full((len(down), len(across)), np.nan)
     for at_x, at_y, value, n in zip(
@@ -112,13 +119,14 @@ def _fields(
     panel.set_facecolor("0.95")
     light_is_good = "viridis" if METRICS[metric].better == "higher" else "viridis_r"
     image = panel.imshow(values, norm=norm, cmap=light_is_good, aspect="auto")
-    if len(across) <= MOST_NUMBERS:
-        for (row, column), value in np.ndenumerate(values):
-            if np.isfinite(value):
-                red, green, blue, _ = image.cmap(norm(value))
-                dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.42
-                colour = "white" if dark else "black"
-                panel.text(column, row, _number(value), ha="center", va="center", size=SMALL, color=colour)
+    numbers = {place: _number(value) for place, value in np.ndenumerate(values) if np.isfinite(value)}
+    if max((text_width(number, SMALL) for number in numbers.values()), default=0.0) < width / len(across):
+        for (row, column), number in numbers.items():
+            value = values[row, column]
+            red, green, blue, _ = image.cmap(norm(value))
+            dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.42
+            colour = "white" if dark else "black"
+            panel.text(column, row, number, ha="center", va="center", size=SMALL, color=colour)
     panel.set_xticks(range(len(across)), [value_text(value) for value in across])
     panel.set_yticks(range(len(down)), [value_text(value) for value in down])
     panel.tick_params(length=0)

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from ablate.analysis.tasks import facts_of
 from ablate.config.errors import counted
 from ablate.config.metrics import DEFAULT_METRIC, METRICS, by_difference
-from ablate.report.numbers import listed
+from ablate.report.numbers import listed, percent
 from ablate.report.plots.lines import Look
 from ablate.report.plots.ticks import bounded_axis, measured_axis, plain, thousands
 from ablate.report.wording import SPEED_IS, epoch_metrics, further_metrics, future_note, hidden, scored, training_metric
@@ -72,35 +72,37 @@ class Measure:
         largest = float(values.max(initial=0.0))
         return min((end for end in self.ends if end >= largest), default=self.ceiling)
 
-    def axis(self, axes: Axes, which: str, values: np.ndarray, most: int = 8) -> None:
-        """Limits, scale and ticks for these values."""
+    def axis(self, axes: Axes, which: str, values: np.ndarray, most: int = 8) -> np.ndarray:
+        """Limits, scale and ticks for these values; returns those that lie beyond its end."""
         if math.isfinite(self.ceiling):
             bounded_axis(axes, which, self.reach(values), self.text)
-        else:
-            measured_axis(axes, which, self.near(values), self.text, most=most)
+            return values[:0]
+        near, beyond = self.near(values)
+        measured_axis(axes, which, near, self.text, most=most)
+        return beyond
 
-    def near(self, values: np.ndarray) -> np.ndarray:
-        """Those of these numbers that an axis shows: all, unless some are FARTHER times the median."""
+    def near(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Those of these numbers that an axis shows, all unless some are FARTHER times the median, and the others."""
         known = values[np.isfinite(values)]
         middle = float(np.median(known)) if len(known) else 0.0
-        far = self.open and len(known) > 0 and float(known.max()) > FARTHER * middle > 0
-        return np.array(known[known <= FAR * middle]) if far else known
+        ends = self.open and len(known) > 0 and float(known.max()) > FARTHER * middle > 0
+        far = known > (FAR * middle if ends else math.inf)
+        return known[~far], known[far]
 
 
 TRIANGLES = ", where triangles mark means"
 
 
-def beyond_text(shown: Iterable[tuple[Measure, np.ndarray]], marks: str = "") -> str:
-    """What the small print says of values that the axes of these measures do not show; empty where they show all.
+def beyond_text(beyond: Iterable[tuple[Measure, np.ndarray]], marks: str = "") -> str:
+    """What the small print says of values that lie beyond the axes of their measures; empty where none does.
 
     `marks`: what stands there for them.
     """
     most: dict[str, float] = {}
-    for measure, values in shown:
-        known = values[np.isfinite(values)]
-        if len(measure.near(values)) < len(known):
+    for measure, values in beyond:
+        if len(values):
             name = " ".join(measure.label.split())
-            most[name] = max(most.get(name, 0.0), float(known.max()))
+            most[name] = max(most.get(name, 0.0), float(values.max()))
     if not most:
         return ""
     text = listed([f"{name} up to {_short(value)}" for name, value in most.items()])
@@ -259,11 +261,6 @@ def diverged_text(diverged: int, runs: int) -> str:
     return f"{diverged} of {runs} diverged"
 
 
-def level_text(level: float) -> str:
-    """`95 %`."""
-    return f"{100 * level:g} %"
-
-
 def seeds_text(settings: pd.DataFrame) -> str:
     """`5 seeds`, or `3–5 seeds` where settings differ."""
     n = settings["n"] + settings["diverged"]
@@ -283,7 +280,7 @@ def small_print(
     if not settings["n"].any():
         parts = [f"All {counted(int(settings['diverged'].sum()), 'run')} diverged."]
     elif (settings["n"] + settings["diverged"]).max() > 1:
-        interval = f"{mean_name(measures)} and {level_text(level)} interval (Student t) over {seeds_text(settings)}"
+        interval = f"{mean_name(measures)} and {percent(level)} interval (Student t) over {seeds_text(settings)}"
         none = "; none from one seed" if (settings["n"] == 1).any() else ""
         text = f"{'Last epoch: ' if at_the_end else ''}{interval}{none}; small dots are single runs."
         parts = [f"{text[0].upper()}{text[1:]}"]
@@ -308,14 +305,12 @@ def small_print(
 
 def mean_name(measures: Sequence[Measure]) -> str:
     """What the means of a figure are: geometric ones, but of metrics that may be 0."""
-    bounded = {by_difference(one.metric) for one in measures if one is not SPEED}
-    return (
-        "mean (of perplexities geometric)"
-        if bounded == {True, False}
-        else "mean"
-        if True in bounded
-        else ("geometric mean")
-    )
+    geometric = [one for one in measures if one is not SPEED and not by_difference(one.metric)]
+    if len(geometric) == len([one for one in measures if one is not SPEED]):
+        return "geometric mean"
+    if all(METRICS.known(one.metric).of_loss for one in geometric):
+        return "mean (of perplexities geometric)" if geometric else "mean"
+    return f"mean (of {listed([' '.join(one.label.split()) for one in geometric])} geometric)"
 
 
 def has_published(published: pd.DataFrame | None, measure: Measure) -> bool:

@@ -8,9 +8,10 @@ from matplotlib.lines import Line2D
 
 from ablate.analysis.frames import swept_knobs, value_text
 from ablate.config.metrics import DEFAULT_METRIC
+from ablate.report.numbers import percent
 from ablate.report.plots.labels import label_points
 from ablate.report.plots.lines import cleaned, lines_of, named
-from ablate.report.plots.measures import BY_TRAINING, SPEED, Measure, begin_at, level_text
+from ablate.report.plots.measures import BY_TRAINING, SPEED, Measure, begin_at
 from ablate.report.plots.style import FAINT, finish, panels, styled
 from ablate.report.plots.ticks import measured_axis
 
@@ -57,11 +58,11 @@ def pareto(points: pd.DataFrame, title: str = "", level: float = 0.95, metric: s
         axes.grid()
         joined = Line2D([], [], color=FAINT, linewidth=0.9, linestyle=(0, (4, 2)), label="front")
         note = (
-            f"Means and {level_text(level)} intervals; further right and further down is better. Pale: another setting "
+            f"Means and {percent(level)} intervals; further right and further down is better. Pale: another setting "
             "is as good in both and better in one; half-filled: the intervals leave that open."
         )
-        if knobs:
-            note += f" Labels: {', '.join(knobs)}." if len(knobs) == 1 else ""
+        if len(knobs) == 1:
+            note += f" Labels: {knobs[0]}."
         finish(figure, title, note, [*(line.handle(linestyle="") for line in lines), joined])
         if knobs:
             figure.draw_without_rendering()  # the layout decides where the points stand

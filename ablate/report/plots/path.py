@@ -6,9 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablate.config.metrics import METRICS
+from ablate.report.numbers import percent
 from ablate.report.plots.fonts import wrapped
 from ablate.report.plots.lines import palette
-from ablate.report.plots.measures import begin_at, diverged_text, interval_reach, level_text
+from ablate.report.plots.measures import begin_at, diverged_text, interval_reach
 from ablate.report.plots.style import FAINT, SMALL, WIDTH, finish, panels, styled
 from ablate.report.plots.ticks import measured_axis
 
@@ -55,8 +56,8 @@ def ablation_path(steps: pd.DataFrame, title: str = "", level: float = 0.95) -> 
         runs = steps["n"] + steps["diverged"]
         seeds = f"{runs.min()}" if runs.min() == runs.max() else f"{runs.min()}–{runs.max()}"
         note = (
-            f"Means and {level_text(level)} intervals over {seeds} seeds; ratios paired by seed. Hollow: the ratio's "
-            "interval holds 1. At each step the best of the remaining changes was taken."
+            f"Geometric means and {percent(level)} intervals over {seeds} seeds; ratios by Welch's t on logarithms. "
+            "Hollow: the ratio's interval holds 1. At each step the best of the remaining changes was taken."
         )
         return finish(figure, title, note)
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ablate.analysis.frames import factors
-from ablate.config.metrics import METRICS
+from ablate.analysis.trials import more_is_better
 from ablate.report.plots.fonts import wrapped
 from ablate.report.plots.grid import left_out_text
 from ablate.report.plots.lines import Line, Look, cleaned, lines_of, model_looks, named, values_of
@@ -58,7 +58,7 @@ def by_name(
     every = measures_of(settings, published) if every is None else every
     if len(settings) > MOST_ROWS:
         first = every[0]
-        better = "highest" if METRICS[first.metric].better == "higher" else "lowest"
+        better = "highest" if more_is_better(first.metric) else "lowest"
         what = " ".join(first.label.split())
         note = f" The {MOST_ROWS} of {len(settings)} settings with the {better} {what}."
         best = (first.of(settings) * (-1 if better == "highest" else 1)).argsort()[:MOST_ROWS]
@@ -73,11 +73,10 @@ def by_name(
     figure, axes = panels(1, len(measures), max(height, 1.25), WIDTH if len(measures) < 3 else WIDE, sharey=True)
     runs = finished(runs)
     perplexities = [measure for measure in measures if measure is not SPEED]
-    drawn: list[tuple[Measure, np.ndarray]] = []
+    beyond: list[tuple[Measure, np.ndarray]] = []
     for panel, measure in zip(axes, measures, strict=True):
         values = measure.shown(settings, runs, published)
-        measure.axis(panel, "x", values, most=8 - len(measures))
-        drawn.append((measure, values))
+        beyond.append((measure, measure.axis(panel, "x", values, most=8 - len(measures))))
         for number, line in enumerate(lines):
             shift = (number - (beside - 1) / 2) * 0.7 / beside
             for setting, look in zip(line.settings, _setting_looks(line, settings, swept), strict=True):
@@ -128,7 +127,7 @@ def by_name(
     return finish(
         figure,
         title,
-        f"{small_print(settings, measures, published, level)}{note} {beyond_text(drawn, TRIANGLES)}".rstrip(),
+        f"{small_print(settings, measures, published, level)}{note} {beyond_text(beyond, TRIANGLES)}".rstrip(),
         handles,
     )
 

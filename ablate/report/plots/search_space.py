@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from ablate.analysis.trials import SPEED, VALUED, best_trial, is_number, knob_names, more_is_better, text
 from ablate.config.errors import counted
-from ablate.report.plots.effects import percent, place_names
+from ablate.report.plots.effects import place_names, short_share
 from ablate.report.plots.fonts import wrapped
 from ablate.report.plots.lines import palette
 from ablate.report.plots.search_trials import capped, objective_axis, objective_label, scatter
@@ -56,11 +56,11 @@ def search_importance(importance: pd.DataFrame, title: str = "") -> Figure:
                     edgecolor="white",
                     linewidth=0,
                 )
-                said = ["–" if math.isnan(share) else percent(share) for share in shares]
+                said = ["–" if math.isnan(share) else short_share(share) for share in shares]
                 panel.bar_label(bars, said, padding=2, size=SMALL)
             panel.set_title(evaluator, loc="left")
             largest = max(float(importance["importance"].max()), 0.05)
-            measured_axis(panel, "x", [0, largest], percent, log=False, most=5)
+            measured_axis(panel, "x", [0, largest], short_share, log=False, most=5)
             panel.set_xlim(0, 1.28 * largest)  # room for the percentages
             panel.set_xlabel("share of the importance")
             panel.grid(axis="x")
@@ -285,4 +285,5 @@ def _along(panel: Axes, values: pd.Series, name: str, facts: Mapping[str, Any], 
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set_xlabel(LABELS.get(name, name))
     jitter = np.random.default_rng(0).uniform(-0.15, 0.15, len(values))
-    return np.array([choices.index(text(value)) for value in values], dtype=float) + jitter
+    place = {choice: number for number, choice in enumerate(choices)}
+    return np.array([place.get(text(value), np.nan) for value in values]) + jitter

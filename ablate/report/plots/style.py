@@ -23,6 +23,7 @@ from matplotlib.legend import Legend
 from matplotlib.text import Text
 
 from ablate.records.files import replacing
+from ablate.report.blocks import PNG_DPI
 from ablate.report.plots.fonts import families, is_wide, wrapped
 
 WIDTH = 6.3
@@ -33,7 +34,6 @@ HEIGHT = 2.05
 """Inches: the height of a panel with its ticks and labels."""
 EDGE = 0.05
 GAP = 0.08
-PNG_DPI = 220
 INK, FAINT = "0.15", "0.4"
 SMALL = 7.0
 """Points: the smallest type of any figure."""

@@ -11,9 +11,10 @@ from matplotlib.lines import Line2D
 from ablate.analysis.frames import swept_knobs
 from ablate.config.errors import counted
 from ablate.records.files import replacing
+from ablate.report.blocks import PNG_DPI
 from ablate.report.plots.lines import Line, lines_of
 from ablate.report.plots.measures import SPEED
-from ablate.report.plots.style import FAINT, PNG_DPI, finish, panels, styled
+from ablate.report.plots.style import FAINT, finish, panels, styled
 from ablate.report.plots.ticks import LABELS, Places, measured_axis
 from ablate.report.wording import SPEED_IS
 
@@ -28,14 +29,14 @@ def draw_speed(path: Path, timed: pd.DataFrame) -> Path:
     return path
 
 
-def speed_over_hiddens(timed: pd.DataFrame, title: str = "") -> Figure:
+def speed_over_hiddens(timed: pd.DataFrame) -> Figure:
     """Two panels over num_hiddens by model: tokens/s, and the share of the matrix product limit.
 
     `timed`: rows of speed_frame of one machine that have a number; one line per setting and thread count.
     """
     others = [name for name in swept_knobs(timed) if name not in ("num_hiddens", "model")]
     keys = ["model", *others]
-    with styled(title, timed[keys].to_csv()):
+    with styled(timed[keys].to_csv()):
         figure, (speed, share) = panels(1, 2, 2.3)
         threads = sorted(timed["threads"].unique())
         lines = lines_of(timed, keys)
@@ -64,7 +65,7 @@ def speed_over_hiddens(timed: pd.DataFrame, title: str = "") -> Figure:
             ]
         else:
             note += f" {_threads(threads[0])}."
-        return finish(figure, title, note, handles)
+        return finish(figure, note=note, handles=handles)
 
 
 def _draw(speed: Axes, share: Axes, own: pd.DataFrame, line: Line, dash: object) -> None:

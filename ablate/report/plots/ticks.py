@@ -20,6 +20,9 @@ WIDE_SWEEP = 4.0
 MARGIN = 0.06
 """The share of an axis that stays free beyond the data, at either end."""
 
+ROUNDING = 1e-9
+"""Values that differ by no more than this share of themselves are equal."""
+
 FEW_EPOCHS = 8
 """Up to so many whole numbers on an axis each has a marker."""
 
@@ -48,7 +51,7 @@ LABELS = {
 
 
 def plain(value: float) -> str:
-    """`1.5`, `20`, `0.01`, `12000`; never a power of ten below a million."""
+    """`1.5`, `20`, `0.01`, `12000`; with a power of ten from a million on, and below 0.0001."""
     return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.3g}"
 
 
@@ -95,6 +98,8 @@ def measured_axis(
         axis.set_ticks([])
         return
     low, high = float(shown.min()), float(shown.max())
+    if high - low <= ROUNDING * max(abs(low), abs(high)):  # as of one run and its mean, exp(log(…))
+        low = high
     if log is None:
         log = low > 0 and high / low >= WIDE_RANGE
     if log:
@@ -126,7 +131,7 @@ def bounded_axis(axes: Axes, which: str, ceiling: float, text: Callable[[float],
 
 def counted_axis(axes: Axes, last: int) -> None:
     """An x axis from 0 to `last`, with whole numbers."""
-    axes.set_xlim(0, (1.01 if last > FEW_EPOCHS else 1.04) * last)  # of few, the last one has a marker
+    axes.set_xlim(0, (1.02 if last > FEW_EPOCHS else 1.04) * last)  # with room for half a marker; of few, for all of it
     axes.set_xticks([tick for tick in MaxNLocator(5, integer=True).tick_values(0, last) if tick <= last])
 
 

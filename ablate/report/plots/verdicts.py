@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ablate.config.metrics import METRICS
+from ablate.report.numbers import percent
 from ablate.report.plots.fonts import wrapped
 from ablate.report.plots.lines import palette
-from ablate.report.plots.measures import level_text
 from ablate.report.plots.style import FAINT, INK, SMALL, WIDE, finish, panels, styled
 from ablate.report.plots.ticks import log_ticks, plain
 from ablate.report.wording import future_note, marked, seeing
@@ -28,6 +29,8 @@ WIDEST = 30.0
 """Ratios beyond this factor, or below its inverse, leave the axis."""
 NARROWEST = 1.2
 """Ratios up to this factor do not need all of it."""
+SMALLEST = 0.05
+"""Differences up to this share of a metric's largest value do not need all of it."""
 NAMES = 2.7
 EFFECT = 2.4
 """Inches for the statements and for an effect in words."""
@@ -51,7 +54,9 @@ class Scale:
         numbers = frame[list(self.columns)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
         finite = numbers[np.isfinite(numbers)]
         if self.kind == "difference":
-            far = float(np.abs(finite).max(initial=0.05)) * 1.08
+            tops = (METRICS.known(str(name)).top or 0.0 for name in frame.get("metric", ()))
+            least = SMALLEST * max(tops, default=1.0)
+            far = 1.08 * (max(float(np.abs(finite).max(initial=0.0)), least) or 1.0)
             return -far, far
         finite = finite[finite > 0]
         far = float(np.exp(np.abs(np.log(finite)).max())) if len(finite) else 2.0
@@ -134,7 +139,7 @@ def verdicts(frame: pd.DataFrame, title: str = "", level: float = 0.95) -> Figur
             for name, (colour, marker, fill) in LOOKS.items()
             if name in shown
         ]
-        note = f"Bars: {level_text(level)} intervals over {_repeats(frame)}. {future_note(frame)}".strip()
+        note = f"Bars: {percent(level)} intervals over {_repeats(frame)}. {future_note(frame)}".strip()
         return finish(figure, title, note, handles)
 
 

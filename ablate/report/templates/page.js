@@ -126,15 +126,15 @@
   // With the digits that the interval supports: `3.21 ± 0.04`, or `5.1 (3.9–6.7)` where it reaches farther to one side.
   function written({ mean, low, high }, metric) {
     if (Number.isNaN(mean)) return DASH;
-    const top = metric.ends[1];
-    if (top !== null) {
-      const digits = top === 1 ? 3 : 1;
+    if (metric.decimals !== null) {
+      const digits = metric.decimals;
       const reach = Number.isNaN(low) ? "" : ` (${fixed(low, digits)}${DASH}${fixed(high, digits)})`;
       return fixed(mean, digits) + reach;
     }
     if (Number.isNaN(low) || Number.isNaN(high)) return general(mean, 4);
     const wide = high >= 1e6 * Math.abs(mean) && mean !== 0;
-    if (mean >= 1e9 || wide) {
+    const size = Math.max(...[mean, low, high].map(Math.abs));
+    if (Math.abs(mean) >= 1e9 || wide || (size > 0 && size < 1e-2)) {
       const digits = wide ? 2 : 4;
       return `${general(mean, 4)} (${general(low, digits)}${DASH}${general(high, digits)})`;
     }
