@@ -264,7 +264,7 @@ def twice(parameters: Any, gradients: Any, *, lr: Any, share: float = 0.2) -> No
         (twice, {"knobs": [Knob("share", float, 0.1)]}, "share two defaults"),
         (climbs, {"knobs": [Knob("share", float, 0.1)]}, "declares the knob share"),
         (climbs, {"lr": 0.0}, "above 0"),
-        (climbs, {"name": "adam"}, "there is a optimizer 'adam' already|there is an optimizer 'adam' already"),
+        (climbs, {"name": "adam"}, "there is an optimizer 'adam' already"),
     ],
 )
 def test_what_cannot_be_a_rule_is_one_line(rule: Callable[..., None], options: dict[str, Any], says: str) -> None:
