@@ -15,8 +15,10 @@ from ablate.analysis.frames import value_text
 from ablate.analysis.rows import knob_values
 from ablate.claims.measured import SEES_FUTURE
 from ablate.claims.reading import Claim
+from ablate.config.errors import UserError
 from ablate.config.resolved import resolve
 from ablate.config.schema import CONFIG_ROOT, to_dict
+from ablate.config.yaml_nodes import value_of
 from ablate.records.files import present
 
 PUBLISHED = {
@@ -84,8 +86,6 @@ def _protocol(path: Path) -> Mapping[str, tuple[str, ...]]:
     from hydra.errors import HydraException
 
     from ablate.config.composing import compose
-    from ablate.config.errors import UserError
-    from ablate.config.yaml_nodes import value_of
 
     try:
         content = value_of(path.read_text(encoding="utf-8"), path)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ablate.cli.command import Parser, by_parser, level, margin
 from ablate.cli.commands import run_command
 from ablate.cli.entry import say, tell
+from ablate.config.errors import UserError
+from ablate.config.shell import command_line
 
 if TYPE_CHECKING:
     from ablate.claims.measured import Frames
@@ -67,8 +69,6 @@ def add_options_of_the_line(found: Parser) -> None:
 
 def check_options_of_the_line(sentences: Sequence[str], given: Namespace) -> None:
     """Raise UserError where they are about no claim."""
-    from ablate.config.errors import UserError
-
     if not sentences and (given.metric or given.by or given.where or given.margin is not None or given.most):
         raise UserError('--metric, --by, --where, --margin and --most are of a claim on the line, such as "gru < lstm"')
 
@@ -92,8 +92,6 @@ def claims(arguments: list[str]) -> int:
     from ablate.cli.as_json import print_json, verdicts_json
     from ablate.cli.help import explain
     from ablate.config import plugins
-    from ablate.config.errors import UserError
-    from ablate.config.shell import command_line
     from ablate.records.manifest import plugins_of
 
     sentences = [word for word in given.sweep if is_sentence(word) and not Path(word).is_dir()]
@@ -154,8 +152,6 @@ def said(sentences: Sequence[str], frames: "Frames", given: Namespace) -> "list[
 def condition(text: str) -> tuple[str, Any]:
     """`num_hiddens=32`"""
     import yaml
-
-    from ablate.config.errors import UserError
 
     knob, equals, value = text.partition("=")
     if not (knob and equals and value):

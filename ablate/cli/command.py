@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import NoReturn
 
-from ablate.config.errors import listing, no_option
+from ablate.config.errors import ConfigError, listing, no_option
 from ablate.config.terminal import one_line
 
 NAME = "ablate"
@@ -91,7 +91,6 @@ def values_of(parser: argparse.ArgumentParser) -> dict[str, tuple[str, ...]]:
 
 def duration(text: str) -> float:
     """Seconds of `90s`, `30m`, `1.5h`."""
-    from ablate.config.errors import ConfigError
     from ablate.config.stopping import seconds_of
 
     try:

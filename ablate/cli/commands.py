@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from ablate.cli.command import NAME, Command
 from ablate.cli.entry import answer, run_program, say
+from ablate.config.errors import UserError, listing, nearest
 
 MODULES = (
     "run",
@@ -109,8 +110,6 @@ def dispatch(arguments: Sequence[str]) -> int:
 def call(command: Command, words: Sequence[str]) -> int:
     """Run a subcommand with the words behind its name, or print its help."""
     if (holds := next((word for word in words if "\0" in word), None)) is not None:  # only a program can hand it over
-        from ablate.config.errors import UserError
-
         raise UserError(f"{holds!r} holds the character NUL, which no word may")
     own = words[: words.index("--")] if "--" in words else words
     if set(HELP) & set(own):
@@ -128,7 +127,6 @@ def run_command(command: Command, arguments: Sequence[str] | None = None) -> int
 def check_word(word: str) -> None:
     """Raise UserError for a first word that is neither a subcommand nor anything else that is typed."""
     from ablate.config.choice_files import typed_as
-    from ablate.config.errors import UserError, listing, nearest
     from ablate.config.knobs import is_knob
 
     if "=" in word or word[:1] in ("-", "~", "+") or is_knob(word):

@@ -6,6 +6,7 @@ from pathlib import Path
 from ablate.cli.command import Parser, by_parser
 from ablate.cli.commands import run_command
 from ablate.config.errors import UserError, counted
+from ablate.config.terminal import lines
 
 
 def parser() -> Parser:
@@ -16,7 +17,6 @@ def parser() -> Parser:
 
 
 def compact_command(arguments: list[str]) -> int:
-    from ablate.config.terminal import lines
     from ablate.records.compaction import compact, sweep_folders, unpack
     from ablate.records.locks import exclusive
     from ablate.sweeping.launching.following import refuse_beside_jobs

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ablate.cli.command import Command
 from ablate.cli.commands import MODULES, command_of, run_command
+from ablate.config.errors import UserError, listing
 
 BASH = """\
 # completion of ablate for bash; to have it in every shell:  ablate completion bash >> ~/.bashrc
@@ -88,8 +89,6 @@ WITH_FILE = ("--config-dir", "-cd")
 
 
 def completion(arguments: list[str]) -> int:
-    from ablate.config.errors import UserError, listing
-
     if arguments[:1] == ["words"]:
         words = arguments[1:]
         for word in complete((words[1:] if words[:1] == ["--"] else words) or [""]):

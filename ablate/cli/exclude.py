@@ -14,6 +14,7 @@ from pathlib import Path
 from ablate.cli.command import Parser, by_parser
 from ablate.cli.commands import run_command
 from ablate.cli.entry import tell
+from ablate.config.errors import UserError, counted
 
 
 def parser() -> Parser:
@@ -27,7 +28,6 @@ def parser() -> Parser:
 
 
 def exclude_command(arguments: list[str]) -> int:
-    from ablate.config.errors import UserError, counted
     from ablate.records.compaction import sweep_folders
     from ablate.records.exclusion import exclude, exclusions, include
 

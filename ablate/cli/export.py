@@ -7,6 +7,7 @@ from ablate.cli.command import Parser, by_parser, level
 from ablate.cli.commands import run_command
 from ablate.cli.entry import say
 from ablate.export import FORMATS
+from ablate.export import export as write
 
 WHAT = """\
 csv, parquet          three tables: runs (a row for each), settings (means and intervals over seeds), curves (by epoch)
@@ -32,7 +33,6 @@ def parser() -> Parser:
 def export(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     from ablate.config import plugins
-    from ablate.export import export as write
     from ablate.records.manifest import plugins_of
 
     for sweep in options.sweep:

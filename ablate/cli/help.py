@@ -45,7 +45,7 @@ def help_text(config_dir: Path | None = None) -> str:
     ]
     for group in GROUPS:
         parts += ["", group]
-        found = options(group, config_dir)
+        found = summaries(group, config_dir)
         width = max(map(len, found))
         # A preset's comment ends with its command, which its name tells here.
         parts += [f"  {name:<{width}}  {comment.split('   ')[0]}" for name, comment in found.items()]
@@ -80,11 +80,6 @@ def help_on(experiment: Experiment, reference: str) -> str:
             "Of the knobs of every sweep it takes seeds, seed, name, title, results_dir, fresh; see ablate run --help.",
         ]
     )
-
-
-def options(group: str, config_dir: Path | None = None) -> dict[str, str]:
-    """The choices of a config group, each with a line on what it is: ours, then a person's own."""
-    return summaries(group, config_dir)
 
 
 def knobs() -> Iterator[tuple[str, list[str]]]:

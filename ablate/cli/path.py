@@ -5,7 +5,10 @@ from functools import partial
 
 from ablate.cli.command import Command
 from ablate.cli.commands import run_command
+from ablate.cli.entry import say
 from ablate.cli.run import conclude
+from ablate.config.errors import UserError, listing, nearest, no_option
+from ablate.config.shell import command_line
 
 HELP = """\
 usage: ablate path knob=BASELINE,TARGET … [knob=value …] [--metric tail_perplexity]
@@ -25,14 +28,11 @@ ablate run --help lists the knobs."""
 
 def path(arguments: list[str]) -> int:
     from ablate.cli.composition import say_notes
-    from ablate.cli.entry import say
 
     metric, overrides = metric_and_overrides(arguments)
 
     from ablate.analysis.ablation_path import path_frame
-    from ablate.config.errors import UserError, listing, nearest
     from ablate.config.metrics import DEFAULT_METRIC
-    from ablate.config.shell import command_line
     from ablate.report.tables import print_whole
     from ablate.sweeping.launch import folder_of
     from ablate.sweeping.naming import folder_name
@@ -60,7 +60,6 @@ def path(arguments: list[str]) -> int:
 
 def metric_and_overrides(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """The metric and what remains. Raises UserError for any other option."""
-    from ablate.config.errors import UserError, no_option
     from ablate.config.metrics import DEFAULT_METRIC
 
     metric, overrides = DEFAULT_METRIC, list[str]()

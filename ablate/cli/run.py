@@ -5,11 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.cli.command import Command
+from ablate.cli.command import Command, flag
 from ablate.cli.commands import run_command
 from ablate.cli.entry import STOPPED, loading
 from ablate.cli.reporter import asleep, begin, reported, reporter
-from ablate.config.errors import counted
+from ablate.config.errors import StorageError, counted, memory_reason
+from ablate.config.shell import command_line
+from ablate.config.terminal import lines
 
 if TYPE_CHECKING:
     from threading import Event
@@ -31,9 +33,6 @@ MOST_NAMED = 12
 
 
 def run(arguments: list[str]) -> int:
-    from ablate.cli.command import flag
-    from ablate.config.shell import command_line
-
     detach, words = flag(arguments, DETACH)
     return run_each([*words, "hydra.launcher.detach=true"] if detach else words, command_line)
 
@@ -132,8 +131,6 @@ def conclude_found(found: "Found") -> int:
 def concluded(folder: Path, pack: bool, wanted: bool) -> int:
     """Pack the records of a sweep and bring its report up to date; 0, or the exit status where Ctrl-C, the
     disk or too little memory stopped that."""
-    from ablate.config.shell import command_line
-
     if not wanted:
         if pack:
             packed(folder)
@@ -142,7 +139,7 @@ def concluded(folder: Path, pack: bool, wanted: bool) -> int:
         status = reported(folder, pack)
         return _up_to_date(folder, pack) if status is None else status
     except KeyboardInterrupt:
-        _console()(f"the report is skipped; {command_line('report', folder)} draws it")
+        lines()(f"the report is skipped; {command_line('report', folder)} draws it")
         return STOPPED
 
 
@@ -156,9 +153,6 @@ def packed(folder: Path) -> None:
 
 def _up_to_date(folder: Path, pack: bool) -> int:
     """In this process, or in the one that is kept for it."""
-    from ablate.config.errors import StorageError, memory_reason
-    from ablate.config.shell import command_line
-
     with loading():
         from ablate.report import refresh_report
         from ablate.sweeping.baselines import add_baselines
@@ -171,7 +165,7 @@ def _up_to_date(folder: Path, pack: bool) -> int:
     except (StorageError, MemoryError) as error:
         why = memory_reason(error) if isinstance(error, MemoryError) else error
         again = f"{command_line('report', folder)} draws it"
-        _console()(f"the report is not whole: {why}; {again}", style="red")
+        lines()(f"the report is not whole: {why}; {again}", style="red")
         return 1
     return 0
 
@@ -193,11 +187,10 @@ def _load_reports() -> None:
 
 def conclude(summary: "Summary") -> int:
     """Tables and figures of the whole folder, and what the person should know; returns the exit status."""
-    from ablate.config.shell import command_line
     from ablate.records.files import entries
     from ablate.records.places import begun, failures_dir, holds_runs
 
-    say = _console()
+    say = lines()
     parts = [f"{counted(summary.trained, 'run')} trained", f"{summary.already} already complete"]
     if summary.reused:
         parts.append(f"{summary.reused} reused from other sweeps")
@@ -231,13 +224,6 @@ def conclude(summary: "Summary") -> int:
     if summary.interrupted and reports:
         say("drawing the report (Ctrl-C again skips it)")
     return concluded(summary.folder, not summary.interrupted, reports) or summary.exit_status
-
-
-def _console() -> Callable[..., None]:
-    """Prints a line on standard error, in a style where the terminal has any."""
-    from ablate.config.terminal import lines
-
-    return lines()
 
 
 COMMAND = Command(

@@ -2,10 +2,13 @@
 
 import re
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 
 from ablate.cli.command import Command, flag
 from ablate.cli.commands import run_command
 from ablate.cli.run import DETACH, OPTIONS, run_each
+from ablate.config.shell import command_line
 
 HELP = """\
 usage: ablate search [sweeps=NAME] [knob=choice(A,B) | knob=interval(LOW,HIGH) | knob=value] … [option=value] …
@@ -26,9 +29,6 @@ ablate run --help lists the knobs."""
 
 def options() -> dict[str, tuple[str, str]]:
     """The options of a search: default and what it is, from the plugin's source, which Hydra need not be loaded for."""
-    from importlib.util import find_spec
-    from pathlib import Path
-
     spec = find_spec("hydra_plugins.ablate_hydra.optuna_sweeper")
     assert spec is not None
     assert spec.origin is not None
@@ -50,7 +50,6 @@ def search(arguments: list[str]) -> int:
     from ablate.config.knobs import is_knob
     from ablate.config.overrides import Override
     from ablate.config.presets import SWEEPER
-    from ablate.config.shell import command_line
 
     own = options()
     detach, arguments = flag(arguments, DETACH)

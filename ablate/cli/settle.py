@@ -11,10 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.cli.claims import add_options_of_the_line, check_options_of_the_line
+from ablate.cli.claims import add_options_of_the_line, check_options_of_the_line, said
 from ablate.cli.command import Parser, by_parser, duration, level
 from ablate.cli.commands import run_command
 from ablate.cli.entry import STOPPED, say
+from ablate.cli.run import concluded
+from ablate.config.errors import UserError
+from ablate.config.shell import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,10 +61,6 @@ def settle(arguments: list[str]) -> int:
     from ablate.claims.choosing import claims_for
     from ablate.claims.reading import read_claims
     from ablate.claims.sentences import is_sentence
-    from ablate.cli.claims import said
-    from ablate.cli.run import concluded
-    from ablate.config.errors import UserError
-    from ablate.config.shell import command_line
     from ablate.sweeping.settle.settling import Settling, ending
     from ablate.sweeping.settle.show import View
 

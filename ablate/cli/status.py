@@ -7,6 +7,7 @@ from typing import Any
 from ablate.cli.command import Parser, by_parser
 from ablate.cli.commands import run_command
 from ablate.cli.entry import tell
+from ablate.config.errors import StorageError, counted
 
 JSON = """\
 --json prints one JSON object on standard output: {"sweeps": […]}, and for each
@@ -123,8 +124,6 @@ def jobs_of(folder: Path) -> list[dict[str, Any]]:
 
 def line_of_job(job: dict[str, Any]) -> str:
     """`12_0 on node1: running, 2 of 6 runs trained, heard of 3 s ago`"""
-    from ablate.config.errors import counted
-
     at = f" on {job['host']}" if job["host"] else ""
     heard = "" if job["silent_s"] is None else f", heard of {job['silent_s']} s ago"
     trained = f", {job['trained']} of {counted(job['runs'], 'run')} trained" if job["runs"] else ""
@@ -133,7 +132,6 @@ def line_of_job(job: dict[str, Any]) -> str:
 
 def in_use(folder: Path) -> bool | None:
     """Whether another program holds a sweep's folder; None where that cannot be known."""
-    from ablate.config.errors import StorageError
     from ablate.records.locks import LOCK, InUse, held
 
     if not (folder / LOCK).exists():
@@ -148,8 +146,6 @@ def in_use(folder: Path) -> bool | None:
 
 
 def line_of(found: dict[str, Any]) -> str:
-    from ablate.config.errors import counted
-
     parts = [f"{counted(found['settings'], 'setting')}, {counted(found['runs'], 'run')}"]
     parts += [f"{found['missing']} missing"] * bool(found["missing"])
     parts += [f"{found['diverged']} diverged"] * bool(found["diverged"])

@@ -217,6 +217,11 @@ def span(first: object, last: object, to: str = " to ") -> str:
     return str(first) if first == last else f"{first}{to}{last}"
 
 
+def with_article(noun: str) -> str:
+    """`a cell`, `an optimizer`"""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 def counted(n: int, what: str) -> str:
     """`1 run`, `2 runs`, `2 processes`: a number and what it counts, for every message and report."""
     plural = "es" if what.endswith("s") else "s"

@@ -300,7 +300,7 @@ def _followed(
     metric: Metric,
     record: Mapping[str, Any],
     curve: Callable[[], Any] | None,
-    failed: "FailedMetrics | None" = None,
+    failed: "FailedMetrics | None",
 ) -> float | None:
     """The value of such a metric. Whatever its code raises is a fault of its own, and no reason to lose the rest."""
     if record["status"] != "ok":

@@ -110,8 +110,8 @@ def for_hydra(words: Sequence[str], sweeper_options: Collection[str] = (), once:
     """The overrides as Hydra is to read them. Reading them again changes nothing. What `plugins` names is loaded.
 
     `sweeper_options` are those that `hydra.sweeper.…` may set; without `once` the last value of a knob counts. Raises
-    UserError, one line, for a key that is no knob,
-    a setting of Hydra that would do nothing here, several values where there can be one, and a knob given twice.
+    UserError, one line, for a key that is no knob, a setting of Hydra that would do nothing here, several values where
+    there can be one, and a knob given twice.
     """
     read = [_read(word) for word in words]
     plugins.load(plugin_files(read))

@@ -99,7 +99,7 @@ def knobs_below(key: "yaml.Node", value: "yaml.Node", prefix: str = "") -> "Iter
         yield key, name, value
 
 
-def of_words(words: Iterable[str], config_dir: Path | None = None) -> Path | None:
+def of_words(words: Iterable[str], config_dir: Path | None) -> Path | None:
     """The file of the preset that overrides choose; None where they choose none, or none that is there."""
     name = next((word.value for word in map(Override.read, words) if word.key == "sweeps"), None)
     try:
@@ -118,27 +118,21 @@ def experiment_of(path: Path) -> str | None:
 
 def plugins_of(words: Iterable[str], config_dir: Path | None = None) -> list[str]:
     """The files of a person's own that the preset among these overrides names: what they bring may be typed, too."""
-    name = next((word.value for word in map(Override.read, words) if word.key == "sweeps"), None)
-    try:
-        return _plugins_in(find_preset(name, config_dir)) if name else []
-    except UserError:  # which is said when the preset is looked at
-        return []
+    path = of_words(words, config_dir)
+    return [] if path is None else plugins_of_config(path)
 
 
 def plugins_of_config(path: Path) -> list[str]:
-    """The same of a whole configuration, as a search leaves one: best.yaml. None where it cannot be read."""
+    """The same of a file: of a preset, or of a whole configuration, as a search leaves one, best.yaml. None where it
+    cannot be read."""
     try:
-        return _plugins_in(path) if path.is_file() else []
-    except UserError:  # which is said when it is composed
+        content = entries(preset_nodes(path)) if path.is_file() else []
+    except UserError:  # which is said when it is looked at, or composed
         return []
+    return [str(item.value) for key, value in content if key.value == "plugins" for item in items(value)]
 
 
-def _plugins_in(path: Path) -> list[str]:
-    found = [value for key, value in entries(preset_nodes(path)) if key.value == "plugins"]
-    return [str(item.value) for value in found for item in items(value)]
-
-
-def swept_words(preset: str, config_dir: Path | None = None) -> list[tuple[Path, str]]:
+def swept_words(preset: str, config_dir: Path | None) -> list[tuple[Path, str]]:
     """What a preset sweeps, each as it would be typed, with the file; none for one that cannot be read."""
     try:
         path = find_preset(preset, config_dir)

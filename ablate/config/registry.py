@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from ablate.config.code_hash import code_hash, named_hash
-from ablate.config.errors import ConfigError, listing, nearest
+from ablate.config.errors import ConfigError, listing, nearest, with_article
 
 
 class NameTaken(ConfigError):
@@ -145,10 +145,10 @@ class Registry(Generic[T]):
             self.found.pop(thing.name, None)
         again = thing.name in self.typed and typed is not None
         if thing.name in self.found and not again and self.found[thing.name] != thing:
-            raise NameTaken(f"there is a {self.kind} {thing.name!r} already; give yours another name")
+            raise NameTaken(f"there is {with_article(self.kind)} {thing.name!r} already; give yours another name")
         if not re.fullmatch(r"[A-Za-z_][\w.-]*", thing.name):
             raise ConfigError(
-                f"{thing.name!r} is no name for a {self.kind}; begin with a letter, then letters, digits, _"
+                f"{thing.name!r} is no name for {with_article(self.kind)}; begin with a letter, then letters, digits, _"
             )
         self.check_column(thing.name)
         names = [knob.name for knob in knobs_of(thing)]
@@ -186,8 +186,8 @@ class Registry(Generic[T]):
         """Raise ConfigError where tables have a column of that name for something else: values would be mixed up."""
         if name in self.columns():
             raise ConfigError(
-                f"a {self.kind} cannot be called {name!r}, since tables have a column {name} of something else; give "
-                "it another name"
+                f"{with_article(self.kind)} cannot be called {name!r}, since tables have a column {name} of something "
+                "else; give it another name"
             )
 
     def remove(self, name: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ablate.config.errors import CombinationError, DataError, UserError, counted, place, reason, span
+from ablate.config.errors import CombinationError, DataError, UserError, counted, place, reason, span, with_article
 from ablate.config.registry import DATASETS, resolved
 from ablate.config.resolved import Resolved
 from ablate.config.schema import FILES_OF_PARTS, Config, DataConfig
@@ -159,14 +159,10 @@ def load(data: DataConfig, tokens: int | None = None) -> Corpus:
         warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
     if not isinstance(corpus, Corpus):
         raise DataError(
-            f"data={data.name}: its loader ({place(loader)}) returned {_a(type(corpus).__name__)}; "
+            f"data={data.name}: its loader ({place(loader)}) returned {with_article(type(corpus).__name__)}; "
             "a Corpus is needed, such as ablate.Corpus.of_arrays(data.path, NAME=array)"
         )
     return corpus
-
-
-def _a(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def files_of(data: DataConfig) -> dict[str, str]:

@@ -148,7 +148,7 @@ class AutogradProgram:
             self.model.generator.set_state(state["generator"])
 
 
-def summed_loss(logits: Tensor, targets: Tensor, own: Loss | None = None) -> Tensor:
+def summed_loss(logits: Tensor, targets: Tensor, own: Loss | None) -> Tensor:
     """The task's own loss, or cross-entropy in nats (), summed over the scored ones of targets (T, B); logits
     (T·B, V)."""
     if own is not None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Generator
 
 from ablate.config.errors import ConfigError, place
@@ -107,9 +109,6 @@ def seeded(seed: int) -> Iterator[None]:
 
     A function without a parameter `seed` is another run for each seed in this way.
     """
-    import numpy as np
-    import torch
-
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     arguments = sys.argv
     random.seed(seed)

@@ -152,9 +152,7 @@ def _as_state(value: Tensor, like: Tensor) -> Tensor:
     return value.expand(like.shape) if of_vectors and value.shape != like.shape else value
 
 
-def layer_of(
-    config: Resolved, parameters: Mapping[str, Tensor], prefix: str, recurrence: Recurrence | None = None
-) -> Layer:
+def layer_of(config: Resolved, parameters: Mapping[str, Tensor], prefix: str, recurrence: Recurrence | None) -> Layer:
     """The layer whose parameters begin with `prefix`, among those of a whole network."""
     own = {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
     return Layer(config, own, recurrence)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ablate.config.resolved import Resolved
-from ablate.networks.dropout import NOTHING_DROPPED, VARIATIONAL, Masks, masked, masked_input, steps_of
+from ablate.networks.dropout import VARIATIONAL, Masks, masked, masked_input, steps_of
 from ablate.networks.layer import State, linear
 from ablate.networks.parameters import Vocabulary, has_transition, widths
 
@@ -29,7 +29,7 @@ def run_layers(
     states: Sequence[State],
     run_layer: RunLayer,
     transitions: Mapping[str, Tensor],
-    masks: Masks = NOTHING_DROPPED,
+    masks: Masks,
 ) -> tuple[Tensor, list[State]]:
     """Inputs of the first layer (…, T, B, V) → inputs of the output layer (…, T, B, width), new states.
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.config.errors import StorageError, UserError
+from ablate.config.terminal import lines
 from ablate.records import places, results, tables
 from ablate.records import timings as stored_timings
 from ablate.records.curves import curve_csv, read_curve
@@ -82,8 +83,6 @@ def compacted(folder: Path) -> None:
 
     While another process is at work in the folder, as in a search of several, it is left for the last one to do.
     """
-    from ablate.config.terminal import lines  # rich, which a command's help does without
-
     say = lines()
     try:
         with held_soon(folder / LOCK, "start no other ablate on this folder meanwhile"):

@@ -224,7 +224,7 @@ def _wrong(stored: Mapping[str, Any], kinds: Mapping[str, Any], needed: Iterable
     return misfit(stored, kinds) or next((name for name in needed if name not in stored), "")
 
 
-def new_batch(sweep: Path, launcher: str, jobs: int, silent_s: float, outlives_us: bool = True) -> Batch:
+def new_batch(sweep: Path, launcher: str, jobs: int, silent_s: float, outlives_us: bool) -> Batch:
     """A place for what is to be submitted, after all that are there; `outlives_us`: its jobs do not end with us."""
     numbers = [int(path.name) for path in entries(jobs_dir(sweep)) if path.name.isdigit()]
     return Batch(

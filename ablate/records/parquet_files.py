@@ -59,10 +59,8 @@ def require(path: Path, file: "pq.ParquetFile", texts: Sequence[str], numbers: S
                 raise TableError(f"{path}: not a file of ablate, its column {name} holds no {what}")
 
 
-def require_memory(
-    path: Path, file: "pq.ParquetFile", columns: Collection[str] | None = None, in_parts: bool = False
-) -> None:
-    """Raise TableError where these columns of a file, by default all, or with `in_parts` those of a group of its rows,
+def require_memory(path: Path, file: "pq.ParquetFile", columns: Collection[str] | None, in_parts: bool) -> None:
+    """Raise TableError where these columns of a file (None: all), or with `in_parts` those of a group of its rows,
     take more than this machine has.
 
     A few kilobytes can stand for terabytes. That is told from the file's own footer; a text that a dictionary

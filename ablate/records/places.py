@@ -110,7 +110,7 @@ def is_sweep(folder: Path) -> bool:
     return present(runs_dir(folder)) == "folder" or present(runs_path(folder)) == "file"
 
 
-def no_run(sweep: Path, problems: Sequence[object] = ()) -> UserError:
+def no_run(sweep: Path, problems: Sequence[object]) -> UserError:
     """What is said of a folder without a finished run that can be read; `problems`: what is wrong with its files."""
     if not problems:
         return no_sweep(sweep, "no finished run yet" if is_sweep(sweep) else "no sweep")

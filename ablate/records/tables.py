@@ -79,12 +79,7 @@ class Runs:
 
     @cached_property
     def _rows(self) -> list[Row]:
-        table = read(self.path, list(OF_BATCHES))
-        columns = [table.column(name).to_pylist() for name in OF_BATCHES]
-        return [
-            Row(str(run_id), str(record), str(curve), _names(names or "[]"))
-            for run_id, record, curve, names in zip(*columns, strict=True)
-        ]
+        return list(rows_of(read(self.path, list(OF_BATCHES))))
 
     def columns(self) -> "pa.Table":
         """All columns but those of `batches`, texts as dictionaries, and run_id. Raises TableError."""
@@ -161,9 +156,9 @@ class Runs:
         return self.rows[self._place[run_id]]
 
 
-def rows_of(batch: "pa.RecordBatch") -> Iterator[Row]:
-    """The rows of one of `Runs.batches`."""
-    columns = (batch[name].to_pylist() for name in OF_BATCHES)
+def rows_of(table: "pa.Table | pa.RecordBatch") -> Iterator[Row]:
+    """The rows of a table with the columns OF_BATCHES, such as one of `Runs.batches`."""
+    columns = (table[name].to_pylist() for name in OF_BATCHES)
     for run_id, record, curve, names in zip(*columns, strict=True):
         yield Row(str(run_id), str(record), str(curve), _names(names or "[]"))
 
@@ -177,6 +172,8 @@ class Curves:
         self.owner: dict[str, str] = {}
         """The name of each curve → its run."""
         self._last: tuple[int, pa.Table] | None = None
+        self._last_numbers: tuple[int, tuple[str, ...], dict[str, np.ndarray]] | None = None
+        self._sound = False
         with opened(path, in_parts=True) as file:
             self._metadata = file.metadata
             columns = file.schema_arrow.names
@@ -224,8 +221,6 @@ class Curves:
             for group in range(len(self._first) - 1):
                 self._group(group)
             self._sound = True
-
-    _sound = False
 
     def _group(self, number: int) -> "pa.Table":
         if self._last is None or self._last[0] != number:
@@ -305,8 +300,6 @@ class Curves:
                 read = {name: table.column(name).to_numpy().astype(float, copy=False) for name in names}
                 self._last_numbers = group, names, read
             yield {name: column[first:last] for name, column in self._last_numbers[2].items()}
-
-    _last_numbers: tuple[int, tuple[str, ...], dict[str, np.ndarray]] | None = None
 
     def frame(self, rows: Sequence[Row], names: Sequence[str]) -> "pd.DataFrame":
         """run_id and the named columns of these runs in their order; nothing of one whose curve is not here.

@@ -129,7 +129,7 @@ def conclude(search: Search, evaluator: Evaluator, folder: Path | None) -> Outco
     chosen = front(trials, settings) if several else best_few(trials, settings)
     if not chosen:
         return Outcome(
-            notes=[why_none(trials, settings, space, study.user_attrs.get("design", {}).get("fixed", {}))],
+            notes=[why_none(trials, space, study.user_attrs.get("design", {}).get("fixed", {}))],
             concluded=True,
         )
     equal = all_equal(trials, settings)
@@ -163,9 +163,7 @@ def finalist(trial: FrozenTrial, space: Space) -> Finalist:
 # --- where there is nothing to choose -------------------------------------------------------------------
 
 
-def why_none(
-    trials: Sequence[FrozenTrial], settings: Settings, space: Space, fixed: Mapping[str, Any] | None = None
-) -> str:
+def why_none(trials: Sequence[FrozenTrial], space: Space, fixed: Mapping[str, Any]) -> str:
     """One line for a search without any configuration that could win: what became of its trials, and what to do.
 
     `fixed`: the knobs that are not searched.
@@ -177,7 +175,7 @@ def why_none(
     told = "; ".join(f"{count} {what}: {reason}" if reason else f"{count} {what}" for what, reason, count in found)
     line = f"none of {counted(len(ended), 'trial')} has a value on all its seeds ({told})"
     if any(what == "diverged" for what, _, _ in found):
-        line += f"; search {against_divergence(space, fixed or {})}"
+        line += f"; search {against_divergence(space, fixed)}"
     elif any(what == "pruned" for what, _, _ in found):
         line += "; prune less, or raise hydra.sweeper.n_trials"
     return line

@@ -1,7 +1,6 @@
 """What the Hydra plugin calls: from the typed overrides to a search, of ablate or of any other Hydra program."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,26 +13,16 @@ from hydra.types import RunMode
 from ablate.config import presets
 from ablate.config.composing import Composer, to_config
 from ablate.config.errors import ConfigError
-from ablate.config.knobs import GROUPS, is_knob, no_knob, no_knob_of
+from ablate.config.knobs import GROUPS
 from ablate.config.overrides import Override, check_size
 from ablate.config.registry import TASKS
 from ablate.config.schema import Config
 from ablate.records.environment import cores
-from ablate.searching.settings import (
-    Objective,
-    Settings,
-    named,
-    objectives,
-    overrides_of,
-    plain,
-    race_of,
-    searched_for,
-    whole,
-)
+from ablate.searching.settings import full_name, objectives, plain, searched_for, settings_of
+from ablate.searching.space import Problem, build
 from ablate.sweeping.hydra_jobs import cluster_of, table, written
 from ablate.sweeping.labels import knobs_of
 from ablate.sweeping.naming import decides, folder_name
-from ablate.tasks.facts import TaskFacts
 
 if TYPE_CHECKING:
     from hydra_plugins.ablate_hydra.optuna_sweeper import OptunaSweeper
@@ -63,7 +52,7 @@ def search(sweeper: "OptunaSweeper", arguments: Sequence[str]) -> Any:
     if not any(override.is_sweep_override() for override in overrides):  # one configuration: one job
         assert sweeper.launcher is not None
         return [sweeper.launcher.launch([[str(override.input_line) for override in overrides]], initial_job_idx=0)]
-    from ablate.searching.jobs import search_jobs
+    from ablate.searching.jobs import search_jobs  # torch, which a search of ablate loads behind its checks
 
     return search_jobs(sweeper, overrides)
 
@@ -74,8 +63,6 @@ def name_of(override: Parsed) -> str:
 
 def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Parsed], run_search: Any) -> Any:
     """A search of ablate: configurations over paired seeds. `run_search` gets the problem."""
-    from ablate.searching.space import Problem, build
-
     context, config = sweeper.hydra_context, sweeper.config
     assert context is not None
     assert config is not None
@@ -86,7 +73,7 @@ def search_runs(sweeper: "OptunaSweeper", overrides: Sequence[Parsed], run_searc
     composed = Composer(lambda job: context.config_loader.load_sweep_config(config, list(job))).config
     base = composed([str(override.input_line) for override in overrides if not override.is_sweep_override()])
     task = base.task.thing
-    space, fixed = build(overrides, plain(sweeper.conditions), knobs_of(base), partial(_full_name, task))
+    space, fixed = build(overrides, plain(sweeper.conditions), knobs_of(base), partial(full_name, task))
 
     def compose(trial: tuple[str, ...]) -> Config:
         own = {override.partition("=")[0] for override in trial}
@@ -122,48 +109,3 @@ def check_searchable(override: Parsed) -> None:
         raise ConfigError(f"{typed}: seeds are not searched, every configuration has the same; give one number")
     if key == "sweeps" or not decides(name_of(override)):
         raise ConfigError(f"{typed}: {key} does not change what comes out of a run, so there is nothing to search")
-
-
-def settings_of(
-    sweeper: "OptunaSweeper",
-    found: tuple[Objective, ...],
-    seeds: tuple[int, ...],
-    parallel: int,
-    task: TaskFacts | None = None,
-) -> Settings:
-    """The options of the plugin, checked; `parallel` where they do not say. `task` is none of another program."""
-    sampler, sampler_options = named(sweeper.sampler, "sampler")
-    pruner, pruner_options = named(sweeper.pruner, "pruner")
-    baseline = overrides_of(sweeper.baseline)
-    return Settings(
-        objectives=found,
-        n_trials=whole(sweeper.n_trials, "n_trials"),
-        seeds=seeds,
-        race=race_of(sweeper.race),
-        sampler=sampler,
-        sampler_options=sampler_options,
-        pruner=pruner,
-        pruner_options=pruner_options,
-        storage=sweeper.storage,
-        study=sweeper.study,
-        seed=whole(sweeper.seed, "hydra.sweeper.seed", least=0),
-        parallel=parallel if sweeper.parallel is None else whole(sweeper.parallel, "parallel"),
-        baseline=None if baseline is None else tuple(_of_baseline(word, task) if task else word for word in baseline),
-    )
-
-
-def _of_baseline(word: str, task: TaskFacts) -> str:
-    """A knob of the baseline by its full name. Raises ConfigError for what is no knob of the task."""
-    override, own = Override.read(word), [knob.name for knob in task.knobs]
-    if task.has_network:
-        if not is_knob(override.key):
-            raise ConfigError(f"baseline: {no_knob(override.key)}")
-        return word
-    if override.key.removeprefix("task.") not in own:
-        raise ConfigError(f"baseline: {no_knob_of(task.name, override.key, own)}")
-    return str(replace(override, key=_full_name(task, override.key)))
-
-
-def _full_name(task: TaskFacts, name: str) -> str:
-    """`task.lr` for `lr` where that is a knob of an experiment's own: `lr` alone is that of recurrent networks."""
-    return f"task.{name}" if not task.has_network and name in {knob.name for knob in task.knobs} else name

@@ -13,11 +13,10 @@ from omegaconf import OmegaConf
 from ablate.config.errors import ConfigError
 from ablate.records.files import write_text
 from ablate.searching.evaluation import Event, Failed, Finished, Overrides, Timed
-from ablate.searching.hydra_search import settings_of
 from ablate.searching.progress import SearchProgress
 from ablate.searching.samplers import make_pruner, make_sampler
 from ablate.searching.search import Search
-from ablate.searching.settings import Objective, plain
+from ablate.searching.settings import Objective, plain, settings_of
 from ablate.searching.space import build
 from ablate.searching.standings import ranked
 from ablate.searching.study import joined

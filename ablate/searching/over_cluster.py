@@ -101,9 +101,7 @@ def search_by_cluster(problem: Problem, command: str, words: Sequence[str], carr
                     outcome = ended or at_end(search, prepared)
             except KeyboardInterrupt:
                 interrupted = True
-                prepared.progress.say(
-                    "ending the jobs: they save their checkpoints (Ctrl-C again does not wait for that)"
-                )
+                prepared.progress.say(follower.ENDING)
                 jobs.cancel()
         trials = study.get_trials(deepcopy=False)
     found = prepared.keep(trials, outcome, interrupted)

@@ -6,6 +6,7 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable, Container, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import optuna
@@ -332,6 +333,4 @@ def _make(kind: Any, name: str, options: Mapping[str, Any], what: str) -> Any:
 
 
 def _installed(module: str) -> bool:
-    from importlib.util import find_spec
-
     return find_spec(module) is not None

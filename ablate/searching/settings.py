@@ -1,18 +1,24 @@
 """What `hydra.sweeper.…` says of a search, checked: objective, trials, sampler, pruner, race, storage."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ablate.analysis.trials import SPEED, leading
 from ablate.config import former_names
 from ablate.config.errors import ConfigError, listing, nearest
+from ablate.config.knobs import is_knob, no_knob, no_knob_of
 from ablate.config.metrics import METRICS
+from ablate.config.overrides import Override
 from ablate.config.registry import TASKS
 from ablate.config.schema import Config
 from ablate.searching.race import LIMIT, Scale
+from ablate.tasks.facts import TaskFacts
+
+if TYPE_CHECKING:
+    from hydra_plugins.ablate_hydra.optuna_sweeper import OptunaSweeper
 
 ALIASES = {"tokens_per_sec": SPEED}
 """Other spellings of objectives."""
@@ -129,8 +135,8 @@ def objectives(value: Any, measured: Collection[str] | None = None) -> tuple[Obj
     return tuple(found)
 
 
-def searched_for(facts: Any) -> list[str]:
-    """What a search of a task (its facts) can look for: of tokens there are none where it has no network of ours."""
+def searched_for(facts: TaskFacts) -> list[str]:
+    """What a search of a task can look for: of tokens there are none where it has no network of ours."""
     return [*(name for name in facts.measured if METRICS[name].searchable), *[SPEED] * facts.has_network]
 
 
@@ -224,3 +230,48 @@ def overrides_of(value: Any) -> tuple[str, ...] | None:
     if isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(v, str) for v in value):
         return tuple(value)
     raise ConfigError(f"baseline is {value!r}; write knobs with values, such as {{model: rnn, lr: 1}}, or null")
+
+
+def settings_of(
+    sweeper: "OptunaSweeper",
+    found: tuple[Objective, ...],
+    seeds: tuple[int, ...],
+    parallel: int,
+    task: TaskFacts | None = None,
+) -> Settings:
+    """The options of the plugin, checked; `parallel` where they do not say. `task` is none of another program."""
+    sampler, sampler_options = named(sweeper.sampler, "sampler")
+    pruner, pruner_options = named(sweeper.pruner, "pruner")
+    baseline = overrides_of(sweeper.baseline)
+    return Settings(
+        objectives=found,
+        n_trials=whole(sweeper.n_trials, "n_trials"),
+        seeds=seeds,
+        race=race_of(sweeper.race),
+        sampler=sampler,
+        sampler_options=sampler_options,
+        pruner=pruner,
+        pruner_options=pruner_options,
+        storage=sweeper.storage,
+        study=sweeper.study,
+        seed=whole(sweeper.seed, "hydra.sweeper.seed", least=0),
+        parallel=parallel if sweeper.parallel is None else whole(sweeper.parallel, "parallel"),
+        baseline=None if baseline is None else tuple(_of_baseline(word, task) if task else word for word in baseline),
+    )
+
+
+def _of_baseline(word: str, task: TaskFacts) -> str:
+    """A knob of the baseline by its full name. Raises ConfigError for what is no knob of the task."""
+    override, own = Override.read(word), [knob.name for knob in task.knobs]
+    if task.has_network:
+        if not is_knob(override.key):
+            raise ConfigError(f"baseline: {no_knob(override.key)}")
+        return word
+    if override.key.removeprefix("task.") not in own:
+        raise ConfigError(f"baseline: {no_knob_of(task.name, override.key, own)}")
+    return str(replace(override, key=full_name(task, override.key)))
+
+
+def full_name(task: TaskFacts, name: str) -> str:
+    """`task.lr` for `lr` where that is a knob of an experiment's own: `lr` alone is that of recurrent networks."""
+    return f"task.{name}" if not task.has_network and name in {knob.name for knob in task.knobs} else name

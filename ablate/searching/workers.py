@@ -9,7 +9,6 @@ been heard, by the monotonic clock of who listens, and another machine's time on
 import threading
 import time
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Self
 
 from optuna import Study
@@ -50,9 +49,7 @@ class Worker:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._gone.set()
         self._thread.join()
         with suppress(Exception):  # the study may be what failed

@@ -12,8 +12,10 @@ from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from ablate.config import plugins, presets
 from ablate.config.choice_files import SEARCHED, find_preset, roots
@@ -37,9 +39,6 @@ def expand(words: Sequence[str]) -> tuple[list[Config], Asked]:
 
     Raises UserError, in one line, for what the command line refuses, and for a search, which is no list of configs.
     """
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     with _one_at_a_time, _resolvers_as_before(), hydra_as_before():
         plugins.load(presets.plugins_of(words))
         overrides = for_hydra(words, sweeper_options())

@@ -90,7 +90,7 @@ def folder_of(configs: Sequence[Config], default_name: str) -> Path:
     return Path(configs[0].results_dir).expanduser() / (one_name(configs) or default_name)
 
 
-def time_settings(plan: Plan, limit_s: float, summary: Summary, quiet: bool = False) -> None:
+def time_settings(plan: Plan, limit_s: float, summary: Summary, quiet: bool) -> None:
     """The speed lane, once no run of ours is training any more."""
     settings = {setting.setting_id: setting.config for setting in plan.settings if not setting.error}
     say = lines(quiet=quiet, markup=True)

@@ -11,9 +11,7 @@ from ablate.config import plugins
 from ablate.config.choice_files import question
 from ablate.config.composing import from_dict
 from ablate.config.errors import UserError
-from ablate.config.identity import (
-    run_identity,
-)
+from ablate.config.identity import run_identity
 from ablate.config.knobs import knobs
 from ablate.config.overrides import Override
 from ablate.config.registry import OF_GROUP, TASKS

@@ -22,10 +22,7 @@ from ablate.config.identity import (
 from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import Config, DataConfig, to_dict, with_seed
 from ablate.config.validation import check_combination, validate
-from ablate.data.corpora import (
-    Corpus,
-    as_used,
-)
+from ablate.data.corpora import Corpus, as_used
 from ablate.networks.parameters import Sizes, Vocabulary
 from ablate.records import results, weights
 from ablate.records.exclusion import exclusions

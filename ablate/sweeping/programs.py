@@ -132,7 +132,7 @@ class Programs:
 
     def _trained(self, program: RunGroup, given_up: Callable[[], bool]) -> list[Record]:
         assert program.choice is not None
-        name = " + ".join(self.names[setting.setting_id] for setting in program.settings)
+        name = program.title(self.names)
         run_ids = [run.run_id for run in program.runs]
         configs = [run.config for run in program.runs]
         checkpoints = Checkpoints(self.plan.folder, run_ids, say=self.warn)
@@ -213,8 +213,7 @@ class Programs:
             self.failed(program.settings, error)
             return
         self.waiting.append(replace(program, hung=program.hung + 1))
-        names = " + ".join(self.names[setting.setting_id] for setting in program.settings)
-        self.warn(f"{names}: {error}; it is begun again, from its last checkpoint")
+        self.warn(f"{program.title(self.names)}: {error}; it is begun again, from its last checkpoint")
 
     def again(self, program: RunGroup, error: BaseException) -> bool:
         """Train otherwise what was too large for the memory, or elsewhere what lost its process; whether that goes."""
@@ -226,7 +225,7 @@ class Programs:
             return True
         if not isinstance(error, MemoryError):
             return False
-        name = " + ".join(self.names[setting.setting_id] for setting in program.settings)
+        name = program.title(self.names)
         if len(program.runs) > 1:
             self.waiting += schedule.halves(program)
             self.warn(

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import RenderableType
@@ -105,9 +104,7 @@ class Progress:
         self.bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
     def say(self, text: str) -> None:

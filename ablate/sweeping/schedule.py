@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,6 +48,10 @@ class RunGroup:
     @property
     def extent(self) -> Extent:
         return self.settings[0].extent
+
+    def title(self, names: Mapping[str, str]) -> str:
+        """What it is called on the screen; `names`: setting_id → the name of the setting."""
+        return " + ".join(names[setting.setting_id] for setting in self.settings)
 
 
 def halves(program: RunGroup) -> list[RunGroup]:

@@ -11,8 +11,8 @@ from typing import get_args
 import yaml
 
 from ablate.cli.commands import commands, overview
-from ablate.cli.help import group_knobs, knob_help, options, typed
-from ablate.config.choice_files import choices, opening_comment, question
+from ablate.cli.help import group_knobs, knob_help, typed
+from ablate.config.choice_files import choices, opening_comment, question, summaries
 from ablate.config.knobs import NamedKnob, knobs, type_in_words
 from ablate.config.launchers import LOCAL, launchers
 from ablate.config.metrics import METRICS, Metric
@@ -127,7 +127,7 @@ def cells_page() -> str:
 
 def model_rows() -> Iterator[tuple[str, str, str]]:
     files = choices("model")
-    for name, said in options("model").items():
+    for name, said in summaries("model").items():
         yield code(name), said, code(f"conf/model/{name}.yaml") if name in files else "the cell as it is"
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ablate.cli.help import options
+from ablate.config.choice_files import summaries
 from ablate.config.schema import Config
 from ablate.networks.language_model import EagerModel
 from ablate.networks.parameters import initial
@@ -290,7 +290,7 @@ def test_gru_no_update_as_published_remembers_nothing(config_of: Callable[..., C
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("model", [name for name in options("model") if name != "gru-no-update-as-published"])
+@pytest.mark.parametrize("model", [name for name in summaries("model") if name != "gru-no-update-as-published"])
 def test_all_others_remember(config_of: Callable[..., Config], model: str) -> None:
     one, two = outputs_at_the_end(built(config_of(f"model={model}")))
     assert (one - two).abs().max() > 1e-4

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from ablate.cli.help import help_text, options
+from ablate.cli.help import help_text
+from ablate.config.choice_files import summaries
 from ablate.config.composing import compose as compose_overrides
 from ablate.config.composing import fallback_data, from_dict
 from ablate.config.errors import CombinationError, ConfigError, UserError
@@ -55,7 +56,7 @@ def test_the_configuration_has_no_other_knobs() -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_choice_of_a_group_is_explained_in_help(group: str) -> None:
-    chosen = options(group)
+    chosen = summaries(group)
     assert chosen
     for name, comment in chosen.items():
         assert len(comment) > 10, f"{group}={name} does not say what it is"

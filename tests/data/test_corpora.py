@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from ablate.config.errors import CombinationError, DataError
 from ablate.config.schema import Config, DataConfig
-from ablate.data.corpora import Cleaning, Corpus, Letters, load, raw_blocks, resolve_auto, split
+from ablate.data.cleaning import Cleaning, Letters
+from ablate.data.corpora import Corpus, load, raw_blocks, resolve_auto, split
 
 BOOK_SHA256 = "3b4cba3f9e4913b3551a759f60198bf6a6ad7b0753305de0b96d5fffad1b1cc6"
 FIRST_10000_SHA256 = "a264255f8dd6ff00b0a378b4380cc1a562543c378fb56b935d69cb725c9d7cc7"

@@ -18,6 +18,15 @@ from tests.optimizers.torch_rules import torch_optimizer
 
 Batch = tuple[Tensor, Tensor]
 
+CELLS = {
+    "rnn": ["model=rnn"],
+    "rnn-relu": ["model=rnn", "model.activation=relu"],
+    "gru-after": ["model=gru", "reset=after"],
+    "gru-before": ["model=gru", "reset=before"],
+    "lstm": ["model=lstm"],
+}
+"""The usual cells, as overrides."""
+
 
 @cache
 def composed(*overrides: str) -> Resolved:

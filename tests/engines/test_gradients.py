@@ -12,16 +12,9 @@ from ablate.config.schema import Config
 from ablate.engines.cohort import Cohort
 from ablate.networks.language_model import EagerModel
 from ablate.networks.parameters import Features, Vocabulary
-from tests.engines.sample_networks import backpropagate, batches, named_gradients, network, weights
+from tests.engines.sample_networks import CELLS, backpropagate, batches, named_gradients, network, weights
 
 R = 3
-CELLS = {
-    "rnn": ["model=rnn"],
-    "rnn-relu": ["model=rnn", "model.activation=relu"],
-    "gru-after": ["model=gru", "reset=after"],
-    "gru-before": ["model=gru", "reset=before"],
-    "lstm": ["model=lstm"],
-}
 PRESETS = ["gru-no-reset", "gru-no-reset-as-published", "gru-no-update", "gru-no-update-as-published"]
 FIXED = [
     ("gru", "before", {"update": 0.3}),

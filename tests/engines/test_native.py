@@ -28,6 +28,7 @@ from ablate.networks.parameters import Features, Vocabulary
 from ablate.training import probes
 from ablate.training.choice import choose, make_kernels
 from tests.engines.sample_networks import (
+    CELLS,
     Batch,
     backpropagate,
     batches,
@@ -44,14 +45,6 @@ pytestmark = [
 ]
 
 READ_AND_WRITTEN = {"candidate": "model.readout=candidate", "not-written": "model.write_back=false"}
-CELLS = {
-    "rnn": ["model=rnn"],
-    "rnn-relu": ["model=rnn", "model.activation=relu"],
-    "gru-after": ["model=gru", "reset=after"],
-    "gru-before": ["model=gru", "reset=before"],
-    "lstm": ["model=lstm"],
-}
-"""Compiled as for training."""
 OPTIONS = {
     **{f"{name}-{phi}": [f"model={name}", f"model.activation={phi}"] for name in ("rnn", "gru", "lstm", "mgu")
        for phi in ("relu", "identity")},
@@ -264,7 +257,7 @@ def test_a_diverged_replica_freezes_and_disturbs_nobody(optimizer: str) -> None:
     cohort = NativeCohort([config] * R, V, broken)
     for x, y in minibatches:
         assert cohort.step(x, y, carry=False)[1].isnan()
-    assert cohort.frozen == [False, True, False]
+    assert cohort.alive.tolist() == [True, False, True]
     for name, tensor in broken[1].items():
         torch.testing.assert_close(cohort.named_tensors(1)[name], tensor, rtol=0, atol=0, equal_nan=True)
 

@@ -60,7 +60,7 @@ def test_portions_are_single_steps(case: str, at_once: int, monkeypatch: pytest.
         found.append(portions.train(stacked(part), carry=carry, carries=carries))
     torch.testing.assert_close(torch.cat(found), torch.stack(expected), rtol=0, atol=0, equal_nan=True)
     assert portions.divergences() == steps.divergences()
-    assert portions.frozen == [False, False, True]
+    assert portions.alive.tolist() == [True, True, False]
     assert_same(steps, portions)
 
 

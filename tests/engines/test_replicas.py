@@ -135,7 +135,7 @@ def test_a_diverging_neighbour_changes_nothing(cell: str, optimizer: str) -> Non
     losses, cohort = run(configs, broken, minibatches)
     others = [0, 2, 3]
     assert torch.equal(losses[:, others], expected[:, others])
-    assert cohort.frozen == [False, True, False, False]
+    assert cohort.alive.tolist() == [True, False, True, True]
     for k in others:
         for name, tensor in untouched.named_tensors(k).items():
             assert torch.equal(cohort.named_tensors(k)[name], tensor), name
@@ -148,7 +148,7 @@ def test_a_replica_freezes_at_the_loss_it_diverged_with() -> None:
     calm = config.but(lr=0.1)
     parameters = [weights(config, V, seed, torch.float32) for seed in range(2)]
     losses, cohort = run([config, calm], parameters, batches(config, V, 2, 12))
-    assert cohort.frozen == [True, False]
+    assert cohort.alive.tolist() == [False, True]
     end = losses[-1, 0]
     assert not math.isfinite(end)
     first = next(i for i, loss in enumerate(losses[:, 0].tolist()) if not math.isfinite(loss))
@@ -191,7 +191,7 @@ def test_a_checkpoint_remembers_who_is_frozen() -> None:
     _, cohort = run([config] * 2, parameters, minibatches)
     other = Cohort([config] * 2, V, parameters)
     other.load_replica_states(cohort.replica_states())
-    assert other.frozen == [True, False]
+    assert other.alive.tolist() == [False, True]
     with pytest.raises(ValueError, match="other replicas"):
         Cohort([config], V, parameters[:1]).load_replica_states(cohort.replica_states())
 

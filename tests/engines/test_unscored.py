@@ -19,17 +19,10 @@ from ablate.engines.autograd import AutogradProgram
 from ablate.engines.cohort import Cohort, output
 from ablate.engines.cohort.native import NativeCohort, unavailable
 from ablate.networks.language_model import EagerModel
-from tests.engines.sample_networks import Batch, backpropagate, batches, named_gradients, network, train, weights
+from tests.engines.sample_networks import CELLS, Batch, backpropagate, batches, named_gradients, network, train, weights
 
 needs_kernel = pytest.mark.skipif(bool(unavailable()), reason=f"no native kernel: {unavailable()}")
 ENGINES = [Cohort, pytest.param(NativeCohort, marks=needs_kernel)]
-CELLS = {
-    "rnn": ["model=rnn"],
-    "rnn-relu": ["model=rnn", "model.activation=relu"],
-    "gru-after": ["model=gru", "reset=after"],
-    "gru-before": ["model=gru", "reset=before"],
-    "lstm": ["model=lstm"],
-}
 V, R = 7, 3
 
 
@@ -170,7 +163,7 @@ def test_nothing_scored_is_a_loss_of_zero_that_moves_nothing(engine: type[Cohort
     assert (losses[[0, 2]] > 0).all()
     for name, tensor in cohort.named_tensors(1).items():
         assert torch.equal(tensor, parameters[1][name]), name
-    assert cohort.frozen == [False] * R
+    assert cohort.alive.tolist() == [True] * R
     assert cohort.step(after_x, after_y, carry=True).isfinite().all()
     assert cohort.evaluate(x, y)[1] == 0
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from ablate.cli.help import options
+from ablate.config.choice_files import summaries
 from ablate.config.schema import Config
 from ablate.networks.causality import is_causal
 from ablate.networks.language_model import ENGINES, LanguageModel
@@ -18,7 +18,7 @@ from ablate.networks.network import Network
 from ablate.networks.parameters import initial
 
 V, T = 7, 6
-MODELS = tuple(options("model"))
+MODELS = tuple(summaries("model"))
 STACKS: dict[str, dict[str, object]] = {
     "plain": {},
     "residual": {"connection": "residual"},

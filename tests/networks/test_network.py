@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ablate.cli.help import options
+from ablate.config.choice_files import summaries
 from ablate.config.schema import Config
 from ablate.networks.dropout import Masks, dropout_mask
 from ablate.networks.language_model import EagerModel
@@ -22,7 +22,7 @@ V, H, R, T, B = 6, 4, 3, 5, 2
 TOLERANCE = {"rtol": 0.0, "atol": 1e-12}
 
 NETWORKS = {
-    **{name: (f"model={name}",) for name in options("model")},
+    **{name: (f"model={name}",) for name in summaries("model")},
     "gru, reset before": ("model=gru", "reset=before"),
     "lstm, all variants": ("model=lstm-coupled", "model.peepholes=true", "model.gate_recurrence=true"),
     "lstm, no gate at all": (

@@ -105,7 +105,7 @@ def test_a_cohort_is_its_replicas_alone(engine: type[Cohort], bring: Bring) -> N
     losses = torch.stack([together.step(x, y, carry=True) for x, y in minibatches])
     disturbed = torch.stack([spoilt.step(x, y, carry=True) for x, y in minibatches])
     assert losses.isfinite().all()
-    assert spoilt.frozen == [False, True, False]
+    assert spoilt.alive.tolist() == [True, False, True]
     assert torch.equal(losses[:, [0, 2]], disturbed[:, [0, 2]])
     for k in range(R):
         alone = cohort_of(engine, [configs[k]])
@@ -264,7 +264,7 @@ def twice(parameters: Any, gradients: Any, *, lr: Any, share: float = 0.2) -> No
         (twice, {"knobs": [Knob("share", float, 0.1)]}, "share two defaults"),
         (climbs, {"knobs": [Knob("share", float, 0.1)]}, "declares the knob share"),
         (climbs, {"lr": 0.0}, "above 0"),
-        (climbs, {"name": "adam"}, "there is a optimizer 'adam' already|there is an optimizer 'adam' already"),
+        (climbs, {"name": "adam"}, "there is an optimizer 'adam' already"),
     ],
 )
 def test_what_cannot_be_a_rule_is_one_line(rule: Callable[..., None], options: dict[str, Any], says: str) -> None:

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 PROGRAM = """
-from ablate.report import figures
+from contextlib import nullcontext
 
-figures.draw = lambda material, attempt, to: {}
+from ablate.report import drawn
+
+assert callable(drawn.drawing)
+drawn.drawing = lambda material, to: nullcontext(dict)
 from ablate.cli.run import main
 
 raise SystemExit(main())

@@ -14,9 +14,7 @@ from ablate.analysis.study import state_of
 from ablate.searching.evaluation import Overrides
 from ablate.searching.finale import against_divergence, conclude
 from ablate.searching.progress import Counts
-from ablate.searching.samplers import (
-    SAMPLERS,
-)
+from ablate.searching.samplers import SAMPLERS
 from ablate.searching.settings import Objective
 from ablate.searching.space import Space
 from ablate.searching.storage import takes_slot

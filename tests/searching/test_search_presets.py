@@ -10,8 +10,8 @@ import yaml
 from ablate.config.schema import CONFIG_ROOT
 from ablate.config.validation import validate
 from ablate.searching import run
-from ablate.searching.run import check_produced
 from ablate.searching.samplers import make_pruner, make_sampler
+from ablate.searching.settings import check_produced
 from ablate.searching.space import Problem
 
 PRESETS = {"search_gru": 5, "search_pareto": 4, "search_baseline": 4}

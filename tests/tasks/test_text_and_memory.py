@@ -22,8 +22,8 @@ from ablate.networks.parameters import count, initial
 from ablate.sweeping.matching import matched, unequal
 from ablate.sweeping.plan import make_setting
 from ablate.tasks import task_of
-from ablate.tasks.task import accuracy
-from ablate.tasks.text import fill_in, readable
+from ablate.tasks.task import accuracy, readable
+from ablate.tasks.text import fill_in
 from ablate.training.choice import Choice
 from ablate.training.loop import train, train_together
 

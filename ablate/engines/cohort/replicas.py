@@ -114,11 +114,6 @@ class Cohort:
     def __len__(self) -> int:
         return len(self.parameters)
 
-    @property
-    def frozen(self) -> list[bool]:
-        """Which replicas have diverged."""
-        return [not alive for alive in self.alive.tolist()]
-
     def divergences(self) -> list[str]:
         """What is not finite in each replica that has diverged, else an empty string."""
         return named(self.causes)

@@ -177,7 +177,7 @@ def scored(targets: Tensor) -> Tensor:
     return counted(targets).sum((1, 2))
 
 
-def masked_means(logits: Tensor, targets: Tensor, own: Loss | None = None) -> Tensor:
+def masked_means(logits: Tensor, targets: Tensor, own: Loss | None) -> Tensor:
     """Logits (R, T, B, V), targets (R, T, B) → mean loss (R,) per scored target, in nats; 0 without any.
 
     One of a task's own is asked of each replica by itself: it may look at all targets of a minibatch.

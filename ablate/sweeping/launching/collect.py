@@ -104,9 +104,9 @@ class SweepJobs(follower.Follower):
         for program in one.state.programs:
             if all(run_id in one.runs and run_id in self.owner for run_id in program["runs"]):
                 group = self._group(program["runs"])
-                name = " + ".join(self.names[setting.setting_id] for setting in group.settings)
                 said = program["perplexity"]  # None where it was not finite, for which JSON has no word
-                self.progress.epoch(group, name, program["epoch"], math.nan if said is None else said)
+                perplexity = math.nan if said is None else said
+                self.progress.epoch(group, group.title(self.names), program["epoch"], perplexity)
 
     def _count(self, one: Followed) -> None:
         """What has come to be on disk of a job."""
@@ -172,7 +172,7 @@ def over_queue(
     progress: Progress,
     summary: "Summary",
     options: Options,
-    speed_s: float | None = None,
+    speed_s: float | None,
 ) -> None:
     """Have what is missing trained by a cluster: collect what was submitted before, submit the rest and, unless it is
     to be left, wait for all of it; then, with `speed_s`, the same of the timings of its settings.
@@ -200,7 +200,7 @@ def over_queue(
                 following.wait()
     except KeyboardInterrupt:
         summary.interrupted = True
-        progress.say("ending the jobs: they save their checkpoints (Ctrl-C again does not wait for that)")
+        progress.say(follower.ENDING)
         following.cancel()
         if left := len(following.jobs):
             progress.say(

@@ -24,6 +24,9 @@ CANCELLED_S = 60.0
 LEAVES_S = 200.0
 """So long a job that was told to go may take to save its checkpoints and to leave the queue, or to be in it anew."""
 
+ENDING = "ending the jobs: they save their checkpoints (Ctrl-C again does not wait for that)"
+"""What is said before jobs are cancelled."""
+
 
 class Teller(Protocol):
     """What hears of jobs."""

@@ -8,13 +8,14 @@ from typing import Any
 
 from rich.table import Table
 
+from ablate.analysis.frames import value_text
 from ablate.config.choice_files import question
 from ablate.config.columns import as_typed
 from ablate.config.composing import fallback_data
 from ablate.config.errors import counted
 from ablate.config.schema import Config
 from ablate.config.terminal import lines, working
-from ablate.report.tables import PLAIN, print_whole, value_text
+from ablate.report.tables import PLAIN, print_whole
 from ablate.sweeping.devices import devices
 from ablate.sweeping.labels import framed, knobs_of, label, varying
 from ablate.sweeping.launch import folder_of

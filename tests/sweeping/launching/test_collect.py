@@ -15,12 +15,12 @@ from ablate.config.launchers import launchers
 from ablate.config.schema import Config
 from ablate.records import results
 from ablate.records.files import write_json
-from ablate.records.jobs import Batch, batches, jobs_dir
+from ablate.records.jobs import DONE, Batch, batches, jobs_dir
 from ablate.sweeping.launch import run_sweep
 from ablate.sweeping.launching import collect, follower, following
 from ablate.sweeping.launching.options import options_of
 from ablate.sweeping.launching.queues import LEAVING, RUNNING, WAITING
-from ablate.sweeping.launching.worker import DONE, Beacon, CarryOut, Work
+from ablate.sweeping.launching.worker import Beacon, CarryOut, Work
 from ablate.sweeping.summary import Summary
 
 Configs = Callable[..., Config]

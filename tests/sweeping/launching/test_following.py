@@ -14,12 +14,12 @@ import pytest
 from ablate.config.errors import UserError
 from ablate.config.schema import Config
 from ablate.records.files import write_json
-from ablate.records.jobs import Batch, State, batches, new_batch
+from ablate.records.jobs import DONE, Batch, State, batches, new_batch
 from ablate.records.processes import start_ticks, this_process
 from ablate.sweeping.launching import follower, following, worker
 from ablate.sweeping.launching.following import GONE, SILENT, Followed, fate
 from ablate.sweeping.launching.queues import LEAVING, RUNNING, WAITING
-from ablate.sweeping.launching.worker import DONE, Beacon
+from ablate.sweeping.launching.worker import Beacon
 from ablate.sweeping.plan import Run
 from ablate.sweeping.schedule import RunGroup
 
