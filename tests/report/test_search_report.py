@@ -461,7 +461,7 @@ def test_an_accuracy_is_shown_as_one(frame: pd.DataFrame, tmp_path: Path) -> Non
     assert best is not None
     assert best["accuracy"] == trials.loc[trials["state"] == "done", "accuracy"].max()
     for figure in (
-        plots.search_history(t.history(trials, "accuracy", "higher"), "accuracy", "", [], None, 0.0),
+        plots.search_history(t.history(trials, "accuracy"), "accuracy", "", [], None, 0.0),
         plots.search_parallel(trials, SPACE, "accuracy"),
         plots.search_slices(trials, SPACE, "accuracy"),
     ):
