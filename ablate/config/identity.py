@@ -92,6 +92,17 @@ def setting_of(identity: dict[str, Any]) -> str:
     return short_hash({name: value for name, value in identity.items() if name != "seed"})
 
 
+def asked_as(config: Resolved) -> str:
+    """A hash of what a command says of a setting: it stays when the text, or a file of a person's own, is edited."""
+    said = _without_sources(run_identity(config, ""))
+    return short_hash(said | {"seed": None, "data": config.data.values()})
+
+
+def _without_sources(table: dict[str, Any]) -> dict[str, Any]:
+    own = {key: value for key, value in table.items() if key != "source"}
+    return {key: _without_sources(value) if isinstance(value, dict) else value for key, value in own.items()}
+
+
 def former_run_ids(config: Resolved, corpus_sha256: str) -> tuple[str, ...]:
     """The ids under which older versions could have stored this run."""
     return former_ids(run_identity(config, corpus_sha256))

@@ -20,6 +20,7 @@ KINDS: dict[str, Any] = {
     **dict.fromkeys(NO_QUESTION, str | None),
     "knobs": dict[str, list[Any]],
     "planned": dict[str, str],
+    "asked_as": dict[str, str],
     "design": list[dict[str, Any]],
     "plugins": dict[str, str],
 }

@@ -210,10 +210,12 @@ def _manifest(folders: Sequence[Path]) -> dict[str, Any]:
         planned = with_planned(
             found.get("planned", {}), {key: seeds_of(text) for key, text in one.get("planned", {}).items()}
         )
+        asked_as = one.get("asked_as", {}) | found.get("asked_as", {})
         files = {**one.get("plugins", {}), **found.get("plugins", {})}
         found = one | {name: value for name, value in found.items() if value is not None} | {"commands": commands}
         found |= {"knobs": knobs} if knobs else {}
         found |= {"planned": planned} if planned else {}
+        found |= {"asked_as": asked_as} if asked_as else {}
         found |= {"plugins": files} if files else {}
     return found | ({"design": as_manifest(designs)} if found and designs else {})
 

@@ -11,18 +11,17 @@ from ablate.config import plugins
 from ablate.config.choice_files import question
 from ablate.config.composing import from_dict
 from ablate.config.errors import UserError
-from ablate.config.identity import run_identity
+from ablate.config.identity import asked_as, run_identity
 from ablate.config.knobs import knobs
 from ablate.config.overrides import Override
 from ablate.config.registry import OF_GROUP, TASKS
 from ablate.config.resolved import Resolved
-from ablate.config.schema import to_dict
 from ablate.records import design, results
 from ablate.records.files import entries, remove, to_json, write_json
 from ablate.records.manifest import NO_QUESTION, damaged_manifest, load_manifest
 from ablate.records.places import failure_path, failures_dir, manifest_path
 from ablate.records.planned import with_planned
-from ablate.records.reading import RecordError, read_json
+from ablate.records.reading import RecordError
 from ablate.sweeping.labels import knobs_of, short_value
 from ablate.sweeping.naming import decides
 from ablate.sweeping.plan import Plan
@@ -139,19 +138,16 @@ def loaded(group: str, name: str) -> bool:
     return any(name in registry and name not in registry.remembered for registry in (OF_GROUP[group], TASKS))
 
 
-def stale_failures(plan: Plan, planned: Collection[str]) -> Iterator[str]:
-    """The settings that failed once and that nobody asks for any more: no command does, or what they consist of is
-    asked for by the code of today, which makes another setting of it."""
-    ours = {setting.setting_id for setting in plan.settings}
-    failed = [path for path in entries(failures_dir(plan.folder)) if path.suffix == ".json" and path.stem not in ours]
-    now = {to_json(to_dict(setting.config) | {"seed": 0}) for setting in plan.settings} if failed else set()
-    for path in failed:
-        try:
-            config = read_json(path)["config"]
-        except (RecordError, KeyError):
-            continue
-        if path.stem not in planned or to_json(config | {"seed": 0}) in now:
-            yield path.stem
+def _superseded(plan: Plan, asked: Mapping[str, str], now: Mapping[str, str]) -> set[str]:
+    """The settings that a command asked for, and that the same words do not ask for any more: what they are made of,
+    the text, a file of a person's own or our code, was edited since."""
+    known = now.keys() | {former for setting in plan.settings for former in setting.former_ids}
+    return {setting for setting, words in asked.items() if setting not in known and words in now.values()}
+
+
+def _failed(folder: Path) -> set[str]:
+    """The settings that failed."""
+    return {path.stem for path in entries(failures_dir(folder)) if path.suffix == ".json"}
 
 
 def _designs(plan: Plan, manifest: Mapping[str, Any]) -> dict[str, design.Declared]:
@@ -201,12 +197,15 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None, *, whole
     now = values_of(setting.config for setting in plan.settings)
     manifest["knobs"] = before | {key: _distinct([*before.get(key, ()), *values]) for key, values in now.items()}
     if whole:
-        asked = {one.setting_id: [run.config.seed for run in one.runs] for one in plan.settings if one.error is None}
-        planned = manifest.get("planned", {})
-        for stale in stale_failures(plan, planned):
-            remove(failure_path(plan.folder, stale))
-            planned.pop(stale, None)
-        manifest["planned"] = with_planned(planned, asked)
+        words = {setting.setting_id: asked_as(setting.config) for setting in plan.settings}
+        asked = manifest.get("asked_as", {})
+        gone = _superseded(plan, asked, words)
+        planned = {setting: seeds for setting, seeds in manifest.get("planned", {}).items() if setting not in gone}
+        for failed in _failed(plan.folder) - planned.keys() - words.keys():  # nobody asks for it any more
+            remove(failure_path(plan.folder, failed))
+        more = {one.setting_id: [run.config.seed for run in one.runs] for one in plan.settings if one.error is None}
+        manifest["planned"] = with_planned(planned, more)
+        manifest["asked_as"] = {setting: text for setting, text in (asked | words).items() if setting not in gone}
         manifest["design"] = design.as_manifest(designs)
     if files := plugins.hashes(plan.settings[0].config.plugins):
         complete = all(

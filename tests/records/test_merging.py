@@ -24,7 +24,8 @@ def machine(folder: Path, seeds: range, shift: float = 0.0, command: str = "a") 
     for seed in seeds:
         write_run(folder, config(num_hiddens=8), seed, 2.0 + seed + shift, curve=[9.0, 2.0 + seed + shift])
     planned = {"a": f"{seeds[0]}-{seeds[-1]}"}
-    write_manifest(folder, commands=[command], knobs={"seeds": [len(seeds)]}, planned=planned)
+    more = {"knobs": {"seeds": [len(seeds)]}, "planned": planned, "asked_as": {"a": "0" * 12, command: "1" * 12}}
+    write_manifest(folder, commands=[command], **more)
     return folder
 
 
@@ -47,6 +48,7 @@ def test_each_run_is_there_once_and_the_sources_stay(tmp_path: Path, packed: tup
     manifest = load_manifest(tmp_path / "c")
     assert (manifest["commands"], manifest["knobs"]) == (["a", "b"], {"seeds": [4]})
     assert manifest["planned"] == {"a": "0-5"}
+    assert manifest["asked_as"].keys() == {"a", "b"}
     assert [sorted(path.name for path in folder.rglob("*")) for folder in folders] == before
     assert main([*map(str, folders), "--into", str(tmp_path / "c")]) == 0
     assert len(runs_frame(tmp_path / "c")[0]) == 5

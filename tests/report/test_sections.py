@@ -14,6 +14,7 @@ from ablate.report.contents import sections, sheets, wanted
 from ablate.report.figures import SHIPPED
 from ablate.report.material import Material, gather
 from ablate.report.page import build
+from ablate.report.regenerate import commands
 from ablate.report.sections import Section
 from tests.report.made import config, write_sweep
 
@@ -31,6 +32,15 @@ def m(folder: Path) -> Iterator[Material]:
     said: list[str] = []
     with scoped():
         yield gather(folder, Attempts(said.append))
+
+
+def test_the_commands_are_of_the_folder_that_they_write(m: Material) -> None:
+    assert dict(commands(m))["This report, its tables and figures"] == "python -m ablate report results/sweep"
+    for typed, where in (("out/now", "out/now/sweep"), ("'\"a b\"'", "'a b/sweep'"), ("/scratch", "/scratch/sweep")):
+        m.manifest["commands"] = ["python -m ablate lr=1,2", f"python -m ablate lr=3 results_dir={typed}"]
+        made = dict(commands(m))
+        assert made["Tokens per second, on this machine"] == f"python -m ablate bench {where}"
+        assert made["This report, its tables and figures"] == f"python -m ablate report {where}"
 
 
 def parts(m: Material) -> dict[str, Any]:

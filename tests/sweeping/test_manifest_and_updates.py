@@ -10,14 +10,17 @@ import torch
 from torch import Generator
 
 from ablate.config.errors import UserError
+from ablate.config.registry import CELLS
 from ablate.config.resolved import resolve
 from ablate.config.schema import Config
 from ablate.data import batches
 from ablate.data.corpora import Corpus, split
 from ablate.records import results
 from ablate.records.design import Designs
+from ablate.records.files import write_json
 from ablate.records.manifest import load_manifest
-from ablate.records.places import manifest_path
+from ablate.records.places import failure_path, failures_dir, manifest_path
+from ablate.records.planned import missing
 from ablate.sweeping.manifest import check_same_question, write_manifest
 from ablate.sweeping.plan import Plan, make_plan, make_setting
 from ablate.timing.samples import protocol_within
@@ -42,6 +45,7 @@ def test_a_manifest_has_preset_question_and_title(plan: Callable[..., Plan]) -> 
     kept = load_manifest(made.folder)
     assert kept.pop("knobs")["model"] == ["rnn"]
     assert kept.pop("planned") == {setting.setting_id: "0" for setting in made.settings}
+    assert kept.pop("asked_as").keys() == {setting.setting_id for setting in made.settings}
     [design] = kept.pop("design")
     assert ([seeds for seeds, _ in design["declared"]], design["settings"]) == ([1], [made.settings[0].setting_id])
     assert kept == {
@@ -51,6 +55,33 @@ def test_a_manifest_has_preset_question_and_title(plan: Callable[..., Plan]) -> 
         "title": "时间机器 [1895]",
         "auto_corpus": None,
     }
+
+
+@pytest.mark.parametrize("edited", ["text", "cell"])
+def test_what_an_edit_replaces_is_not_asked_for_any_more(
+    plan: Callable[..., Plan], tmp_path: Path, text_path: Path, monkeypatch: pytest.MonkeyPatch, edited: str
+) -> None:
+    """The same words, of how many seeds ever, ask for other runs then: the old ones are not missing, nor a failure."""
+    text = tmp_path / "mine.txt"
+    text.write_text(text_path.read_text())
+    monkeypatch.setitem(CELLS.origin, "rnn", "0" * 64)
+    words = (f"data.path={text}", "seeds=3")
+    write_manifest(before := plan(*words), "one")
+    write_manifest(other := plan(*words, "num_hiddens=7"), "two")
+    for made in (before, other):
+        write_json(failure_path(made.folder, made.settings[0].setting_id), {"error": "OSError: a reason"})
+    if edited == "text":
+        text.write_text(text.read_text().replace("e", "a"))
+    else:
+        monkeypatch.setitem(CELLS.origin, "rnn", "1" * 64)
+    write_manifest(after := plan(*words[:1], "seeds=2", "threads=1"), "three")
+    assert after.settings[0].setting_id != before.settings[0].setting_id
+    kept = [after.settings[0].setting_id, other.settings[0].setting_id]
+    manifest = load_manifest(after.folder)
+    assert manifest["planned"] == dict(zip(kept, ("0-1", "0-2"), strict=True))
+    assert manifest["asked_as"].keys() == {*kept}
+    assert missing(after.folder, []) == 5
+    assert {path.stem for path in failures_dir(after.folder).iterdir()} == {kept[1]}
 
 
 def test_a_later_command_without_preset_keeps_the_question(plan: Callable[..., Plan]) -> None:
