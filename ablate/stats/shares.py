@@ -27,7 +27,8 @@ def runs_for_share(
     if always_valid:
         critical = _critical(runs, share, decisive(level)) - 1
     elif above:
-        critical = stats.binom.isf(alpha, runs, share)  # P(X > critical) ≤ alpha
+        critical = stats.binom.isf(alpha, runs, share)  # P(X > critical) ≤ alpha, but for rounding
+        critical += stats.binom.sf(critical, runs, share) > alpha
     else:
         critical = runs - stats.binom.ppf(alpha, runs, 1 - share)  # P(X ≤ n − critical) ≥ alpha
         critical += stats.binom.cdf(runs - critical, runs, 1 - share) > alpha

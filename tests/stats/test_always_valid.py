@@ -273,6 +273,40 @@ def test_seeds_needed_decide_in_four_of_five_sweeps() -> None:
     assert drawn[:, FIRST:].any(axis=1).mean() >= 0.8
 
 
+def test_the_number_that_decides_whatever_the_look_lies_between_its_ends() -> None:
+    """The ends come from an interval of the effect at 80 %, in standard deviations, so four of five hold the truth."""
+    shape = np.random.default_rng(12).normal(0, 1, 400)
+    true = always_valid_difference({"a": 1.0}, {"a": pd.Series((shape - shape.mean()) / shape.std(ddof=1) + 0.8)})
+    n = true.contrast._enough(0.8, 0.0, 0.8)
+    assert n is not None
+    held = []
+    for drawn in np.random.default_rng(13).normal(0.8, 1, (400, 12)):
+        test = always_valid_difference({"a": 1.0}, {"a": pd.Series(drawn)})
+        (low, high), seen = test.needed_between(), test.needed()
+        assert (low or math.inf) <= (seen or math.inf) <= (high or math.inf)
+        held.append((low or math.inf) <= n <= (high or math.inf))
+    assert np.mean(held) == pytest.approx(0.8, abs=0.08)
+
+
+def test_of_one_seed_or_of_seeds_without_spread_the_number_is_not_told() -> None:
+    for values in ([0.5], [0.5] * 8):
+        assert SequentialT(0.5, 0.5, 0.5, len(values), LEVEL, np.array(values)).needed_between() == (None, None)
+
+
+@pytest.mark.parametrize("n", [1, 2, 6, 12])
+def test_the_signs_beside_a_mean_can_give_no_smaller_p(n: int) -> None:
+    """Where every seed shows the same side."""
+    test = by_seed({"a": 1.0, "b": -1.0}, {"a": seeds(*np.arange(n) + 10.0), "b": seeds(*np.arange(n) ** 1.1)}, LEVEL)
+    assert test.rank_least_p == test.rank_p == min(1.0, 2 * min(test.rank_tails()))
+    assert n < 12 or test.rank_p < 0.01
+
+
+def test_a_difference_tells_the_means_of_its_two_settings() -> None:
+    a, b = seeds(1, 2, 6), seeds(2, 4, 3)
+    assert always_valid_difference({"a": 1.0, "b": -1.0}, {"a": a, "b": b}).means == (3, 3)
+    assert always_valid_difference({"a": 1.0, "b": -0.5}, {"a": a, "b": b}).means == ()
+
+
 def test_another_test_of_the_same_pairs_says_no_more() -> None:
     """The fixed test of pairs is stronger at its n: looking as often as one likes has its price."""
     rng = np.random.default_rng(8)

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from ablate.stats import difference, ratio
+from ablate.stats.independent import two_samples
 from ablate.stats.rank_sum import EXACT_UP_TO, least_p, tails
 
 INF = math.inf
@@ -56,6 +57,16 @@ def test_of_many_runs_it_is_normal_as_in_scipy(decimals: int | None) -> None:
         assert tail == pytest.approx(
             stats.mannwhitneyu(a, b, alternative=alternative, method="asymptotic").pvalue, rel=1e-9
         )
+
+
+@pytest.mark.parametrize(("runs", "name"), [(30, "exact"), (31, "normal approximation")])
+def test_which_of_the_two_it_is(runs: int, name: str) -> None:
+    """Up to 60 runs in all the distribution is counted out, and the test says so."""
+    a, b = np.append(np.arange(29.0), math.inf), np.arange(float(runs)) + 0.3
+    test = two_samples(a, b)
+    assert f", {name}:" in test.method
+    method = "exact" if name == "exact" else "asymptotic"
+    assert test.p_below() == pytest.approx(stats.mannwhitneyu(a, b, alternative="less", method=method).pvalue, rel=1e-9)
 
 
 def test_nothing_to_rank() -> None:
