@@ -94,6 +94,8 @@ def test_knobs_that_vary_together_are_confounded(setting: Setting, together: Set
     runs = together(setting(STEADY, model="rnn", lr=2.0), setting(STEADY, model="gru", lr=0.5))
     said = warnings(runs)["confounded"]
     assert all(text in said for text in ("model", "rnn, lr=2", "gru, lr=0.5"))
+    three = runs.assign(num_hiddens=runs["model"].map({"rnn": 8, "gru": 16}))
+    assert warnings(three)["confounded"].startswith("model, num_hiddens and lr are confounded")
     apart = together(*(setting(STEADY, model=model, lr=lr) for model in ("rnn", "gru") for lr in (0.5, 2.0)))
     assert "confounded" not in warnings(apart)
 

@@ -404,6 +404,18 @@ def test_one_constant_objective_of_two_has_no_importance() -> None:
 
 
 @pytest.mark.full
+@pytest.mark.parametrize(("objective", "knob"), [("accuracy", "a"), ("val_perplexity", "b")])
+def test_what_is_important_decides_which_trials_are_the_best(objective: str, knob: str) -> None:
+    """Here a decides which values are the highest, and b which are the lowest."""
+    a, b, middle = np.random.default_rng(0).uniform(0, 1, (3, 200))
+    values = np.select([a > 0.85, b < 0.15], [3 + middle, 1 - middle], 2 + middle / 10)
+    frame = tried(values.tolist(), a=a, b=b).rename(columns={"val_perplexity": objective})
+    table = t.search_importance(frame, {"a": HALF, "b": HALF}, objective)
+    whole = table[(table["region"] == "whole space") & (table["evaluator"] == "PED-ANOVA")]
+    assert whole.sort_values("importance")["knob"].iloc[-1] == knob
+
+
+@pytest.mark.full
 def test_the_better_half_of_an_accuracy_is_the_higher_one() -> None:
     rng = np.random.default_rng(0)
     a = rng.uniform(0, 1, 40)
