@@ -35,8 +35,7 @@ def by_value_figure(m: Material) -> Wanted:
     if m.search is not None or not m.swept or not (m.settings["n"] > 0).any():
         return {}
     runs, some = _few_runs(m.runs)
-    names = m.factor_names
-    caption = f"{_measured(m)} against {' and '.join(names[:2])}{' …' if len(names) > 2 else ''}.{some}"
+    caption = f"{_measured(m)} against {listed(m.factor_names)}.{some}"
     if plots.by_task(m.settings, m.swept):
         measure = capital(heading(shown_metrics(m.settings)[0]))
         caption = f"{measure} against the length of the sequences, a panel for each task.{some}"

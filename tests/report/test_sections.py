@@ -1,6 +1,7 @@
 """Sections and figures of a person's own on the page; what fails in one costs no other. CPU, 3 s."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ablate.config.errors import ConfigError
 from ablate.config.registry import FIGURES, TASKS, Registry, scoped, snapshot
 from ablate.report.blocks import Attempts, Bullets
 from ablate.report.contents import sections, sheets, wanted
-from ablate.report.figures import SHIPPED
+from ablate.report.figures import SHIPPED, by_value_figure
 from ablate.report.material import Material, gather
 from ablate.report.page import build
 from ablate.report.regenerate import commands
@@ -32,6 +33,12 @@ def m(folder: Path) -> Iterator[Material]:
     said: list[str] = []
     with scoped():
         yield gather(folder, Attempts(said.append))
+
+
+def test_a_figure_names_every_knob_that_it_is_drawn_against(m: Material) -> None:
+    several = replace(m, factors=[("layers",), ("lr", "epochs"), ("batch_size",)])
+    for one, knobs in ((m, "num_hiddens"), (several, "layers, lr + epochs (confounded) and batch_size")):
+        assert by_value_figure(one)["by_value"][0].endswith(f" against {knobs}.")
 
 
 def test_the_commands_are_of_the_folder_that_they_write(m: Material) -> None:
