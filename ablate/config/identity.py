@@ -94,13 +94,11 @@ def setting_of(identity: dict[str, Any]) -> str:
 
 def asked_as(config: Resolved) -> str:
     """A hash of what a command says of a setting: it stays when the text, or a file of a person's own, is edited."""
-    said = _without_sources(run_identity(config, ""))
-    return short_hash(said | {"seed": None, "data": config.data.values()})
-
-
-def _without_sources(table: dict[str, Any]) -> dict[str, Any]:
-    own = {key: value for key, value in table.items() if key != "source"}
-    return {key: _without_sources(value) if isinstance(value, dict) else value for key, value in own.items()}
+    said = run_identity(config, "") | {"seed": None, "data": config.data.values()}
+    for name, part in said.items():
+        if isinstance(getattr(config, name, None), Part):
+            said[name] = {knob: value for knob, value in part.items() if knob != "source"}
+    return short_hash(said)
 
 
 def former_run_ids(config: Resolved, corpus_sha256: str) -> tuple[str, ...]:

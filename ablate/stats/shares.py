@@ -26,13 +26,10 @@ def runs_for_share(
         truth, share = 1 - truth, 1 - share
     if always_valid:
         critical = _critical(runs, share, decisive(level)) - 1
-    elif above:
-        critical = stats.binom.isf(alpha, runs, share)  # P(X > critical) ≤ alpha, but for rounding
-        critical += stats.binom.sf(critical, runs, share) > alpha
     else:
-        critical = runs - stats.binom.ppf(alpha, runs, 1 - share)  # P(X ≤ n − critical) ≥ alpha
-        critical += stats.binom.cdf(runs - critical, runs, 1 - share) > alpha
-        critical -= 1
+        critical = stats.binom.isf(alpha, runs, share)  # P(X > critical) ≤ alpha, but for rounding
+        p = stats.binom.sf(critical, runs, share) if above else stats.binom.cdf(runs - critical - 1, runs, 1 - share)
+        critical += p > alpha
     enough = runs[stats.binom.sf(critical, runs, truth) >= power]
     return int(enough[0]) if len(enough) else None
 

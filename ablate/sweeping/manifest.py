@@ -138,11 +138,20 @@ def loaded(group: str, name: str) -> bool:
     return any(name in registry and name not in registry.remembered for registry in (OF_GROUP[group], TASKS))
 
 
-def _superseded(plan: Plan, asked: Mapping[str, str], now: Mapping[str, str]) -> set[str]:
-    """The settings that a command asked for, and that the same words do not ask for any more: what they are made of,
-    the text, a file of a person's own or our code, was edited since."""
-    known = now.keys() | {former for setting in plan.settings for former in setting.former_ids}
-    return {setting for setting, words in asked.items() if setting not in known and words in now.values()}
+def _asked_for(plan: Plan, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The runs that the commands of a sweep ask for, with those of this plan, and what each setting was asked for as.
+
+    Without the settings that the same words do not ask for any more, because what they are made of, the text, a file of
+    a person's own or our code, was edited since.
+    """
+    now = {setting.setting_id: asked_as(setting.config) for setting in plan.settings}
+    ours = now.keys() | {former for setting in plan.settings for former in setting.former_ids}
+    before = manifest.get("asked_as", {})
+    edited = {setting for setting, said in before.items() if setting not in ours and said in now.values()}
+    planned = {setting: seeds for setting, seeds in manifest.get("planned", {}).items() if setting not in edited}
+    asked = {one.setting_id: [run.config.seed for run in one.runs] for one in plan.settings if one.error is None}
+    kept = {setting: said for setting, said in before.items() if setting not in edited}
+    return {"planned": with_planned(planned, asked), "asked_as": kept | now}
 
 
 def _failed(folder: Path) -> set[str]:
@@ -197,15 +206,9 @@ def write_manifest(plan: Plan, command: str, preset: str | None = None, *, whole
     now = values_of(setting.config for setting in plan.settings)
     manifest["knobs"] = before | {key: _distinct([*before.get(key, ()), *values]) for key, values in now.items()}
     if whole:
-        words = {setting.setting_id: asked_as(setting.config) for setting in plan.settings}
-        asked = manifest.get("asked_as", {})
-        gone = _superseded(plan, asked, words)
-        planned = {setting: seeds for setting, seeds in manifest.get("planned", {}).items() if setting not in gone}
-        for failed in _failed(plan.folder) - planned.keys() - words.keys():  # nobody asks for it any more
-            remove(failure_path(plan.folder, failed))
-        more = {one.setting_id: [run.config.seed for run in one.runs] for one in plan.settings if one.error is None}
-        manifest["planned"] = with_planned(planned, more)
-        manifest["asked_as"] = {setting: text for setting, text in (asked | words).items() if setting not in gone}
+        manifest |= _asked_for(plan, manifest)
+        for failed in _failed(plan.folder) - manifest["planned"].keys() - {one.setting_id for one in plan.settings}:
+            remove(failure_path(plan.folder, failed))  # nobody asks for it any more
         manifest["design"] = design.as_manifest(designs)
     if files := plugins.hashes(plan.settings[0].config.plugins):
         complete = all(

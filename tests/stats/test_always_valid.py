@@ -277,7 +277,7 @@ def test_the_number_that_decides_whatever_the_look_lies_between_its_ends() -> No
     """The ends come from an interval of the effect at 80 %, in standard deviations, so four of five hold the truth."""
     shape = np.random.default_rng(12).normal(0, 1, 400)
     true = always_valid_difference({"a": 1.0}, {"a": pd.Series((shape - shape.mean()) / shape.std(ddof=1) + 0.8)})
-    n = true.contrast._enough(0.8, 0.0, 0.8)
+    n = true.needed()
     assert n is not None
     held = []
     for drawn in np.random.default_rng(13).normal(0.8, 1, (400, 12)):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Generator
 
 from ablate.config.errors import UserError
+from ablate.config.identity import asked_as
 from ablate.config.registry import CELLS
 from ablate.config.resolved import resolve
 from ablate.config.schema import Config
@@ -82,6 +84,14 @@ def test_what_an_edit_replaces_is_not_asked_for_any_more(
     assert manifest["asked_as"].keys() == {*kept}
     assert missing(after.folder, []) == 5
     assert {path.stem for path in failures_dir(after.folder).iterdir()} == {kept[1]}
+
+
+def test_a_gate_may_have_any_name_in_what_is_asked_for(small: Configs) -> None:
+    """Also that of the hash of a file, which is left out of the parts of a config and nowhere else."""
+    config = resolve(small("model=gru"))
+    held = [config.but(model=replace(config.model, gates=gates)) for gates in ({}, {"source": 0.0}, {"source": 1.0})]
+    assert len({asked_as(resolve(one)) for one in held}) == 3
+    assert asked_as(config) == asked_as(resolve(small("model=gru", "seed=5", "threads=1")))
 
 
 def test_a_later_command_without_preset_keeps_the_question(plan: Callable[..., Plan]) -> None:
