@@ -1,5 +1,5 @@
 # make run        the main job on a small real example, a few minutes
-# make test       the tests, under two minutes: they need Python and this checkout alone
+# make test       the tests, two to five minutes on two cores: they need Python and this checkout alone
 # make test-all   every test but the slow ones: also with the data, a browser, PostgreSQL and a compiler, where these are
 # make test-slow  simulations and long trainings, for hours
 # make test-clusters  sweeps and searches by a real Ray and, as root where SLURM's daemons are installed, a real SLURM: 20 min;
