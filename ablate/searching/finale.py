@@ -19,7 +19,7 @@ from ablate.analysis.trials import SPEED
 from ablate.config.errors import ConfigError, counted
 from ablate.config.metrics import reported_as
 from ablate.records.locks import InUse, held, warn
-from ablate.searching.evaluation import Evaluator, Failed, Finished, Overrides
+from ablate.searching.evaluation import Evaluator, Failed, Overrides, Reading
 from ablate.searching.progress import causes
 from ablate.searching.race import SeedComparison, compare, estimate, interval, same
 from ablate.searching.search import POLL_S, Search
@@ -254,7 +254,9 @@ class Finale:
             outcome.notes.append(f"none of the best {len(finalists)} survived the fresh seeds: {told}")
         if baseline is not None and baseline.trouble:
             outcome.notes.append(baseline.trouble)
-        if outcome.winner and baseline and baseline.runs:
+        if outcome.winner and baseline and self._same(outcome.winner, baseline):
+            outcome.notes.append("what is chosen is the baseline itself")
+        elif outcome.winner and baseline and baseline.runs:
             leading = outcome.winner.reported(settings.leading)
             if baseline.reported(settings.leading) != leading:  # it holds out no test data
                 leading = settings.leading
@@ -316,25 +318,46 @@ class Finale:
         everyone, self.beside = [*chosen, *self.beside], []
         self.evaluate(everyone, self.settings.reporting_seeds, "runs")
 
+    def _same(self, one: Finalist, other: Finalist) -> bool:
+        """Whether the same would come out."""
+        try:
+            return self.evaluator.identify(one.overrides) == self.evaluator.identify(other.overrides)
+        except ConfigError:
+            return False
+
     def evaluate(self, everyone: Sequence[Finalist], seeds: Sequence[int], part: str) -> None:
         """Fill in `part`, choosing or runs, of all of them."""
-        waiting: dict[int, Finalist] = {}
+        same: dict[str, list[Finalist]] = {}  # the baseline may be what was chosen: its runs are computed once
         for one in everyone:
-            ticket = next(self.tickets)
             try:
-                self.evaluator.submit(ticket, one.overrides, seeds)
-                waiting[ticket] = one
+                same.setdefault(self.evaluator.identify(one.overrides), []).append(one)
             except ConfigError as error:
                 one.failure = str(error)
+        waiting: dict[int, list[Finalist]] = {}
+        for those in same.values():
+            ticket = next(self.tickets)
+            try:
+                self.evaluator.submit(ticket, those[0].overrides, seeds)
+                waiting[ticket] = those
+            except ConfigError as error:
+                _fail(those, str(error))
         while waiting:
             for event in self.evaluator.poll(POLL_S):
-                if event.ticket in waiting and isinstance(event, Finished):
-                    if why := event.lacks(self.settings.measured):
-                        waiting.pop(event.ticket).failure = why
-                        continue
-                    getattr(waiting.pop(event.ticket), part).update({s: dict(run) for s, run in event.runs.items()})
-                elif event.ticket in waiting and isinstance(event, Failed):
-                    waiting.pop(event.ticket).failure = event.reason
+                if event.ticket not in waiting or isinstance(event, Reading):
+                    continue
+                those = waiting.pop(event.ticket)
+                if isinstance(event, Failed):
+                    _fail(those, event.reason)
+                elif why := event.lacks(self.settings.measured):
+                    _fail(those, why)
+                else:
+                    for one in those:
+                        getattr(one, part).update({s: dict(run) for s, run in event.runs.items()})
+
+
+def _fail(those: Sequence[Finalist], reason: str) -> None:
+    for one in those:
+        one.failure = reason
 
 
 def beats(a: Sequence[float], b: Sequence[float]) -> bool:

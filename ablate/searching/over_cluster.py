@@ -59,6 +59,8 @@ class Reader(Trainer):
         known = {failure.setting_id: failure.error for failure in failures(self.folder)} if self.pending else {}
         for ticket, setting in list(self.pending.items()):
             if setting.missing and setting.setting_id not in known:
+                self.pending.clear()  # the next attempt asks again, for what may be there by then
+                self.asked.clear()
                 raise Missing(f"not all runs of {setting.setting_id} are there yet")
             if setting.missing:
                 self.abandon(ticket)
@@ -169,9 +171,7 @@ def order_of(folder: Path, words: Sequence[str], settings: Settings, command: st
 
 def concluded(search: Search, prepared: Prepared) -> Outcome | None:
     """What has come of a search whose trials and final runs are all on disk; None where some are missing."""
-    begun, finite = search.counted(), search.space.grid() is not None
-    all_tried = begun > 0 and finite and search.tried.untried(search.trials()) is None
-    if begun < search.settings.n_trials and not all_tried:
+    if search.counted() < search.settings.n_trials and not search.has_tried_all():
         return None
     try:
         outcome = conclude(search, prepared.trainer, prepared.folder)

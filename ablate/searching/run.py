@@ -12,7 +12,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial
 
 from ablate.config.columns import as_typed
-from ablate.config.errors import CombinationError, counted, span
+from ablate.config.errors import CombinationError, UserError, counted, span
 from ablate.config.identity import without_effect
 from ablate.config.metrics import METRICS
 from ablate.config.resolved import Resolved, resolve
@@ -21,6 +21,7 @@ from ablate.config.shell import command_line
 from ablate.config.terminal import lines
 from ablate.config.validation import validate
 from ablate.records.locks import exclusive
+from ablate.records.places import is_search, is_sweep
 from ablate.searching import outcome as files
 from ablate.searching.finale import Outcome, conclude
 from ablate.searching.progress import Counts, SearchProgress, causes
@@ -88,7 +89,9 @@ class Prepared:
         self.pruner = make_pruner(settings.pruner, settings.pruner_options, epochs, several)
         make_sampler(settings.sampler, settings.sampler_options, 0, problem.space, several)
         check_produced(settings, self.base)
-        location(settings.storage, self.folder)
+        where = location(settings.storage, self.folder)
+        if is_sweep(self.folder) and not is_search(self.folder) and where.kind != "memory":
+            raise UserError(f"{self.folder} holds a sweep, and a search has a folder of its own; give another name=")
         self.progress = SearchProgress(settings.n_trials)
         self.trainer = trainer(
             self.folder,
@@ -110,7 +113,14 @@ class Prepared:
         self.design = design_of(problem, resolve(self.base))
 
     def search(self, study: Study, worker: Worker) -> Search:
-        return Search(self.problem.space, self.settings, self.trainer, study, worker, self.progress)
+        """Raises UserError for a study whose trials would come out differently today."""
+        search = Search(self.problem.space, self.settings, self.trainer, study, worker, self.progress)
+        if (number := search.tried.out_of_date(study.get_trials(deepcopy=False))) is not None:
+            raise UserError(
+                f"{self.folder}: trial {number} was computed from other files than those of today, a text or a file of "
+                "your own; a search cannot choose between the two: give another name=, or restore them"
+            )
+        return search
 
     def keep(self, trials: list[FrozenTrial], outcome: Outcome, interrupted: bool = False) -> Found:
         """Write what has come out of it: trials.csv and, of a search that is at its end, search.json and best.yaml."""

@@ -74,8 +74,7 @@ class Search:
         try:
             self.give_back()  # of an earlier search in this process that lost its study
             self.worker.release_orphans()
-            begun = 0 < self.counted() < self.settings.n_trials
-            if begun and self.space.grid() is not None and self.tried.untried(self.trials()) is None:
+            if self.counted() < self.settings.n_trials and self.has_tried_all():
                 self.exhaust()  # before another trial is asked for, only to find that it was tried
             while True:
                 self.fill()
@@ -101,10 +100,21 @@ class Search:
 
     def fill(self) -> None:
         """Ask for trials until enough are in flight, or the study has all that it wants."""
-        while len(self.flying) + len(self.untimed) < self.settings.parallel and not self.exhausted:
+        while len(self.flying) + len(self.untimed) < self.settings.parallel:
             if self.counted() >= self.settings.n_trials:
                 return
+            if self.exhausted and not self.queued():
+                return
             self.ask()
+
+    def queued(self) -> bool:
+        """Whether trials wait for a process: those that another one gave back, too."""
+        return any(trial.state == TrialState.WAITING for trial in self.trials())
+
+    def has_tried_all(self) -> bool:
+        """Whether nothing is left of a space that can be gone through."""
+        trials = self.trials()
+        return bool(self.tried.among(trials)) and self.space.grid() is not None and self.tried.untried(trials) is None
 
     def counted(self) -> int:
         """The trials of all processes that take a slot."""

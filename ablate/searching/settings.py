@@ -149,13 +149,13 @@ def check_produced(settings: Settings, config: Config) -> None:
                 f"objective is {objective.name}, which task={task} does not measure; "
                 f"choose {listing(searched_for(facts))}"
             )
-    on_held_out = (o.name for o in settings.objectives if o.name in METRICS and METRICS[o.name].held_out)
-    wanted = next(on_held_out, None)
-    if wanted and not facts.held_out.some(config):
-        knob, amount = facts.held_out.knob, facts.held_out.amount(config)
+    for wanted in (objective.name for objective in settings.objectives):
+        if lacking := facts.not_held_out(wanted, config):
+            raise ConfigError(f"objective is {wanted}, but {lacking}, or search for perplexity")
+    if config.match is not None:
         raise ConfigError(
-            f"objective is {wanted}, but {knob}={amount} holds out no {facts.words.data}; raise {knob}, or search for "
-            "perplexity"
+            f"match={config.match} makes models as large as the first one of a sweep, and a search has no first one; "
+            "leave it out, and give num_hiddens or search for it"
         )
     if settings.pruner not in ("none", "wilcoxon") and settings.primary in facts.measured_finally:
         raise ConfigError(

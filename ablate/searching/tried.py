@@ -14,6 +14,11 @@ DRAWS = 200
 """Draws that must all be known before a space counts as exhausted."""
 
 
+def has_failed(trial: FrozenTrial) -> bool:
+    """Whether its configuration did: it would again. One that was given back, or that nobody needed, did not."""
+    return trial.state == TrialState.FAIL and takes_slot(trial)
+
+
 class Tried:
     """The configurations of a space, told apart by what would come out: by their keys."""
 
@@ -39,17 +44,31 @@ class Tried:
         same = values == trial.params
         return str(trial.user_attrs["key"]) if same else self.key(self.space.written(values))
 
+    def out_of_date(self, trials: Sequence[FrozenTrial]) -> int | None:
+        """The last trial that came out, if the same configuration has another key today; None if it has the same."""
+        for trial in reversed(trials):
+            if "key" not in trial.user_attrs or trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+                continue
+            try:
+                key = self.key(self.space.written(self.space.today(trial.params)))
+            except ConfigError:  # of an older version, which had other rules
+                return None
+            same = trial.params != self.space.today(trial.params) or trial.user_attrs["key"] in self._keys_of(key)
+            return None if same else trial.number
+        return None
+
     def twin(self, key: str, number: int, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-        """A trial of the same configuration as trial `number` that is finished, or began before."""
+        """A trial of the same configuration as trial `number` that has come out or failed, or began before."""
         keys = self._keys_of(key)
         same = [t for t in trials if self._key_of(t) in keys and t.number != number]
-        finished = [t for t in same if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        finished = [t for t in same if t.state in (TrialState.COMPLETE, TrialState.PRUNED) or has_failed(t)]
         running = [t for t in same if t.state == TrialState.RUNNING and t.number < number and takes_slot(t)]
         return next(iter([*finished, *running]), None)
 
     def among(self, trials: Sequence[FrozenTrial]) -> set[str]:
-        """The keys of the configurations that have come out, or are on the way."""
-        return {key for t in trials if t.state != TrialState.FAIL and (key := self._key_of(t)) is not None}
+        """The keys of the configurations that have come out or failed, or are on the way."""
+        tried = [t for t in trials if t.state != TrialState.FAIL or has_failed(t)]
+        return {key for t in tried if (key := self._key_of(t)) is not None}
 
     def untried(self, trials: Sequence[FrozenTrial]) -> Values | None:
         """A configuration that nobody has tried, at random; None where none is left, or none found that can be had."""

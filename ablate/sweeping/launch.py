@@ -45,14 +45,15 @@ def run_sweep(
     quiet: bool = False,
     cluster: Options | None = None,
     above: RenderableType | None = None,
+    first: Config | None = None,
 ) -> Summary:
     """Every missing run of every setting. Raises UserError, before anything is written, for input that cannot run.
 
     `given` are the knobs that the command line or the preset sets. `quiet` says nothing of its progress; `above`
-    stands over it on a terminal. `cluster` is what trains it, this machine without.
+    stands over it on a terminal. `cluster` is what trains it, this machine without. `first`: see `make_plan`.
     """
     folder = folder_of(configs, default_name)
-    plan = make_plan(configs, folder, fallback_data(), given=given)
+    plan = make_plan(configs, folder, fallback_data(), given=given, first=first)
     check_interval()
     for config in configs if cluster is None else ():
         check_device(config)

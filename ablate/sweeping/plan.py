@@ -106,10 +106,12 @@ def make_plan(
     fallback: DataConfig,
     texts: Texts | None = None,
     given: Iterable[str] = (),
+    first: Config | None = None,
 ) -> Plan:
     """Check everything and look up what is done; writes nothing. `texts` keeps what was read, for the next plan.
 
-    Of the knobs `given`, those that nothing reads are among the warnings.
+    Of the knobs `given`, those that nothing reads are among the warnings. `match` matches to the model of `first`, by
+    default the first of `configs`.
 
     Raises ConfigError or DataError for input that no setting could run with; an impossible combination in some
     of the settings is noted in those settings.
@@ -124,9 +126,9 @@ def make_plan(
     read = [(resolve(config.but(data=data)), corpus) for config, data, corpus in meant]
     settings: dict[str, Setting] = {}
     for one, corpus in read:
-        setting = make_setting(one, corpus, configs[0])
+        setting = make_setting(one, corpus, first or configs[0])
         if not setting.error:
-            plan.warnings += unequal(one, setting.config, configs[0], setting.extent.sizes)
+            plan.warnings += unequal(one, setting.config, first or configs[0], setting.extent.sizes)
         known = settings.setdefault(setting.setting_id, setting)
         have = {run.run_id for run in known.runs}
         known.runs += [run for run in setting.runs if run.run_id not in have]

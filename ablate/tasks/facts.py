@@ -176,6 +176,13 @@ class TaskFacts:
         measured = (name for name in self.own_metrics if not METRICS[name].held_out or self.held_out.some(config))
         return next(measured, DEFAULT_METRIC)
 
+    def not_held_out(self, metric: str, config: Any) -> str:
+        """Why runs of a config cannot measure this metric, which needs held-out data; empty where they can."""
+        if metric not in METRICS or not METRICS[metric].held_out or self.held_out.some(config):
+            return ""
+        knob = self.held_out.knob
+        return f"{knob}={self.held_out.amount(config)} holds out no {self.words.data}; raise {knob}"
+
     def evaluation_rule(self, config: Mapping[str, Any], of_old: bool = False) -> str | None:
         return self.evaluation(config, of_old) if self.evaluation else None
 

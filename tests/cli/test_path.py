@@ -184,6 +184,9 @@ def test_changes_that_cannot_be_made_alone_are_made_later(
         ("model=rnn,gru --metrc=val_perplexity", "no option --metrc; did you mean --metric?"),
         ("model=gru,gru-no-reset engine=torch_nn", "engine=torch_nn cannot compute"),
         ("lr=1,2 batch_size=5000", "batch_size=5000 sequences"),
+        ("lr=1,2 hydra/launcher=slurm", "hydra/launcher=slurm: a path is trained by this machine"),
+        ("lr=1,2 hydra.launcher.partition=x", "leave hydra.launcher.partition out"),
+        ("lr=1,2 val_tokens=0 --metric=best_val_perplexity", "but val_tokens=0 holds out no text; raise val_tokens"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -215,10 +218,16 @@ def test_a_knob_that_no_setting_reads_is_named_once(main: CLI, small_arguments: 
 
 
 @pytest.mark.full
-def test_a_metric_that_is_not_measured(main: CLI, small_arguments: list[str]) -> None:
-    done = main(*small_arguments, "val_tokens=0", "lr=1,2", "--metric=best_val_perplexity", module=PATH)
-    assert done.status == 2
-    assert "best_val_perplexity is not measured here: val_tokens" in done.err
+def test_every_step_is_matched_to_the_baseline(main: CLI, small_arguments: list[str], tmp_path: Path) -> None:
+    own = [word for word in small_arguments if not word.startswith("num_hiddens")]
+    changes = ("num_hiddens=12", "match=params", "model=rnn,gru", "lr=1,0.5", "clip=1,2", "name=matched")
+    done = main(*own, *changes, module=PATH)
+    assert done.status == 0, done.err
+    configs = [record["config"] for record in results.records(tmp_path / "results" / "matched")]
+    widths = {cell: {c["num_hiddens"] for c in configs if c["model"]["cell"] == cell} for cell in ("rnn", "gru")}
+    assert widths["rnn"] == {12}
+    assert len(widths["gru"]) == 1
+    assert widths["gru"] < {*range(1, 12)}
 
 
 def test_help(main: CLI) -> None:

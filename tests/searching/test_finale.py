@@ -38,6 +38,25 @@ def test_the_best_few_and_the_baseline_are_evaluated_on_fresh_seeds(tmp_path: Pa
     assert against.low < 5 / 14 < against.high
 
 
+def test_a_baseline_that_wins_is_computed_once(tmp_path: Path) -> None:
+    """A run on the way belongs to one ticket: under a second one its result would never be told."""
+    evaluator = Noisy(line, own=0.01)
+    wanted = settings(n_trials=10, sampler="grid", storage="memory", race=Race(best=2, fresh=7), baseline=("x=0",))
+    with searching(LINE, wanted, evaluator, tmp_path) as (search, _):
+        search.run()
+        before = len(evaluator.evaluated)
+        found = conclude(search, evaluator, None)
+    extra = evaluator.evaluated[before:]
+    assert len(extra) == len(set(extra))
+    assert found.winner is not None
+    assert found.baseline is not None
+    assert found.winner.values == {"x": 0}
+    assert found.baseline.runs == found.winner.runs
+    assert sorted(found.winner.runs) == [9, 10, 11, 12]
+    assert found.against_baseline is None
+    assert "what is chosen is the baseline itself" in found.notes
+
+
 def concluded(evaluator: Noisy, folder: Path, space: Any = LINE, **changes: Any) -> Any:
     """The outcome of a search of the whole grid."""
     wanted = settings(**{"n_trials": 10, "sampler": "grid", "storage": "memory"} | changes)

@@ -400,6 +400,7 @@ def test_a_preset_names_its_sweeper(tmp_path: Path, main: Main, small_arguments:
         (["hydra.sweeper.params.lr=1,2"], "hydra.sweeper.params.lr is for presets; .* write lr=1,2"),
         (["data.path=/nowhere.txt"], r"/nowhere\.txt"),
         (["precision=tf32", "device=cpu"], "precision=tf32 cannot be computed here"),
+        (["match=params"], "match=params makes models as large as the first one of a sweep"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(
@@ -443,6 +444,31 @@ def test_another_search_in_the_same_folder_is_refused_and_nothing_is_lost(
         assert len(done.err.strip().splitlines()) == 1
     assert records(tmp_path / "results" / "kept") == before
     assert sorted((tmp_path / "results").rglob("*")) == there, "what is refused leaves nothing"
+
+
+@pytest.mark.full
+def test_a_search_is_not_let_into_the_folder_of_a_sweep(main: Main, small_arguments: list[str], tmp_path: Path) -> None:
+    assert main(*small_arguments, "lr=0.5,1", "name=mixed").status == 0
+    there = sorted((tmp_path / "results").rglob("*"))
+    done = main("-m", *small_arguments, "hydra/sweeper=optuna", "clip=choice(1,2)", "name=mixed")
+    assert done.status == 2
+    assert done.err.strip().endswith("holds a sweep, and a search has a folder of its own; give another name=")
+    assert sorted((tmp_path / "results").rglob("*")) == there
+
+
+@pytest.mark.full
+def test_a_search_does_not_go_on_with_values_of_a_file_as_it_was(main: Main, tmp_path: Path) -> None:
+    file = tmp_path / "curve.py"
+    file.write_text("def bowl(x: float = 1.0, seed: int = 0) -> dict[str, float]:\n    return {'loss': abs(x - 1)}\n")
+    space = ("x=choice(1,2,3,4,5,6)", "sampler=grid", "seeds=2", "name=edited", "race.fresh=2", "report=false")
+    search = ("experiment=curve.py:bowl", *space)
+    assert main(*search, "n_trials=6", module="ablate.cli.search").status == 0
+    trials = (tmp_path / "results" / "edited" / "trials.csv").read_text()
+    file.write_text(file.read_text().replace("x - 1", "x - 6"))
+    done = main(*search, "n_trials=6", module="ablate.cli.search")
+    assert done.status == 2
+    assert re.search(r"trial \d was computed from other files than those of today", done.err)
+    assert (tmp_path / "results" / "edited" / "trials.csv").read_text() == trials
 
 
 def test_a_search_whose_study_is_elsewhere_is_one_from_its_beginning(

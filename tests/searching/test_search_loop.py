@@ -18,6 +18,7 @@ from ablate.searching.samplers import SAMPLERS
 from ablate.searching.settings import Objective
 from ablate.searching.space import Space
 from ablate.searching.storage import takes_slot
+from ablate.searching.workers import PREFIX, release
 
 # --- totals and twins -----------------------------------------------------------------------------------
 
@@ -190,6 +191,45 @@ def test_a_broken_configuration_fails_alone_with_its_reason(tmp_path: Path) -> N
     assert failed.user_attrs["reason"] == "RuntimeError: it broke"
     impossible = run(space_of("illegal=0,1"), settings(n_trials=2, storage="memory"), Noisy(lambda k: 5.0), tmp_path)
     assert Counter(state_of(trial) for trial in impossible if takes_slot(trial)) == {"done": 1, "failed": 1}
+
+
+def test_a_configuration_that_failed_is_not_begun_again(tmp_path: Path) -> None:
+    begun: list[str] = []
+
+    def breaks(knobs: dict[str, str]) -> bool:
+        begun.append(knobs["x"])
+        return knobs["x"] == "2"
+
+    trials = run(space_of("x=range(0,3)"), settings(storage="memory", race=None), Noisy(line, breaks=breaks), tmp_path)
+    assert sorted(begun) == ["0", "1", "2"]
+    assert Counter(state_of(trial) for trial in counted(trials)) == {"done": 2, "failed": 1}
+
+
+def test_what_another_process_gave_back_is_tried_although_all_was_begun(tmp_path: Path) -> None:
+    """It held x = 0, the best, when ours found nothing else to try, and was stopped then."""
+
+    class Beside(Noisy):
+        def poll(self, timeout_s: float) -> Any:
+            if search.exhausted and not gone:
+                gone.append(study.get_trials()[0])
+                release(study, gone[0], "stopped", excluded="stopped")
+            return super().poll(timeout_s)
+
+    gone: list[Any] = []
+    space, evaluator = space_of("x=range(0,4)"), Beside(line)
+    wanted = settings(race=None, parallel=2, storage="sqlite", confirm=False)
+    with searching(space, wanted, evaluator, tmp_path) as (search, study):
+        other = study.ask()
+        other.set_user_attr("worker", "another:1:1")
+        study._storage.set_trial_param(other._trial_id, "x", 0.0, space.dimensions[0].distribution)
+        other.set_user_attr("key", evaluator.identify(("x=0",)))
+        study.set_user_attr(f"{PREFIX}another:1:1", search.worker.facts | {"left": False})
+        search.run()
+        found = conclude(search, evaluator, None)
+        assert gone
+        assert [trial.params for trial in study.get_trials() if trial.state == TrialState.WAITING] == []
+    assert found.winner is not None
+    assert found.winner.values == {"x": 0}
 
 
 @pytest.mark.full

@@ -17,6 +17,9 @@ from ablate.config.errors import UserError
 from ablate.records import results
 from ablate.records.jobs import Batch, batches, jobs_dir
 from ablate.searching import over_cluster
+from ablate.searching.evaluation import Evaluator
+from ablate.searching.finale import Outcome
+from ablate.searching.search import Search
 from ablate.sweeping.launching import follower, following
 from ablate.sweeping.launching.queues import WAITING
 from ablate.sweeping.launching.worker import CarryOut, Work
@@ -101,6 +104,39 @@ def test_what_is_found_is_what_this_machine_finds(cluster: Cluster, search: Call
     assert search("parallel=1") == 0  # and this machine goes on with the same study
     assert len(cluster.works) == 1
     assert outcomes(there) == outcomes(here)
+
+
+@pytest.mark.full
+def test_a_run_that_the_file_system_shows_late_is_waited_for(
+    cluster: Cluster, search: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts, conclude = [], over_cluster.conclude
+
+    def late(asking: Search, evaluator: Evaluator, folder: Path) -> Outcome:
+        attempts.append(folder)
+        last = max(results.records(folder), key=lambda record: record["seed"])  # one that reports
+        path = folder / "runs" / f"{last['run_id']}.json"
+        if len(attempts) == 1:
+            path.rename(folder / "late")
+        try:
+            return conclude(asking, evaluator, folder)
+        finally:
+            if len(attempts) == 1:
+                (folder / "late").rename(path)
+
+    monkeypatch.setattr(over_cluster, "conclude", late)
+    monkeypatch.setattr(follower, "LATE_S", 20.0)
+    assert search(*ON_CLUSTER) == 0
+    assert len(attempts) == 2
+    assert found(Path("results/a"))["winner"]
+
+
+@pytest.mark.full
+def test_what_another_sweep_has_ends_a_search_of_jobs(cluster: Cluster, search: Callable[..., int]) -> None:
+    assert search("parallel=1", "hydra.sweeper.storage=journal") == 0
+    assert search(*ON_CLUSTER, "name=b") == 0
+    assert found(Path("results/b"))["winner"]
+    assert len(cluster.works) == 1
 
 
 @pytest.mark.full

@@ -56,6 +56,9 @@ def read(overrides: Sequence[str]) -> Question:
         raise UserError(
             "a path compares networks of ours; an experiment is swept, or searched: ablate search experiment=…"
         )
+    for word in overrides:
+        if (key := Override.read(word).key).startswith(("hydra/", "hydra.")) and word != "hydra/launcher=local":
+            raise UserError(f"{word}: a path is trained by this machine, round by round; leave {key} out")
     for_hydra(overrides)  # nothing is given twice, among them or besides
     overrides = for_hydra([word for word in overrides if word not in together])
     fixed: list[str] = []

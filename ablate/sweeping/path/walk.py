@@ -66,6 +66,10 @@ class Walk:
 
         Raises UserError where baseline or target cannot be trained, or nothing in between.
         """
+        for end in (self.baseline, self.target):
+            config = self.question.config(end)
+            if lacking := TASKS[config.task.name].not_held_out(self.metric, config):
+                raise UserError(f"--metric is {self.metric}, but {lacking}, or choose another metric")
         at = self.baseline
         while at != self.target and not self.summary.exit_status:
             tries = {at | {k}: change.after for k, change in enumerate(self.question.changes) if k not in at}
@@ -102,7 +106,8 @@ class Walk:
             except ConfigError:
                 if made in must:
                     raise
-        plan = make_plan(list(configs.values()), self.folder, fallback_data()) if configs else None
+        first = self.question.config(self.baseline)
+        plan = make_plan(list(configs.values()), self.folder, fallback_data(), first=first) if configs else None
         for made, setting in zip(configs, plan.asked if plan else (), strict=True):
             if not setting.error:
                 settings[made] = setting
@@ -116,7 +121,8 @@ class Walk:
         if fresh:
             configs = [self.question.config(made) for made in fresh]
             given = () if self.settings else self.question.given  # the first round has every value of every knob
-            self.summary += run_sweep(configs, self.folder.name, self.command, given=given)
+            first = self.question.config(self.baseline)
+            self.summary += run_sweep(configs, self.folder.name, self.command, given=given, first=first)
             self.settings |= fresh
 
     def values(self, setting: Setting) -> pd.Series:
