@@ -1,6 +1,7 @@
 """When a run ends before its epochs do: `until=val_perplexity<9`, `budget=10m`, in words and as they are read."""
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +66,7 @@ def seconds_of(name: str, text: str) -> float:
         seconds = float(number) * UNITS[unit]
     except (KeyError, ValueError):
         seconds = 0.0
-    if not 0 < seconds < float("inf"):
+    if not sys.float_info.min <= seconds < float("inf"):
         raise ConfigError(f"{name} is {text!r}, no time; write a number and its unit, such as 90s, 30m or 2h")
     return seconds
 

@@ -7,8 +7,10 @@ stretched, moved, sheared and made noisy, then sampled at 40 places; 4,000 to tr
 Arrays: `x` (n, T) or (n, T, F) and `x_test` of T steps of F numbers, `y` (n,) and `y_test` the classes, from 0.
 """
 
+import lzma
 import random
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,6 +24,11 @@ from ablate.data.corpora import Corpus
 from ablate.data.reading import expanded
 
 Numbers = NDArray[Any]
+
+UNREADABLE = (
+    *(OSError, ValueError, IndexError, EOFError, OverflowError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(RuntimeError, NotImplementedError),  # encrypted, or packed in a way that Python has no program for
+)
 
 ARRAYS = ("x", "y", "x_test", "y_test")
 """What a file holds, by the names that MNIST-1D has."""
@@ -52,7 +59,7 @@ def load_file(data: DataConfig, tokens: int | None = None) -> Corpus:
         with path.open("rb") as opened:
             file = np.load(opened, allow_pickle=False)
             found = {name: file[name] for name in ARRAYS if name in file}
-    except (OSError, ValueError, IndexError, EOFError, OverflowError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         is_archive = isinstance(error, OSError) or zipfile.is_zipfile(path)  # of others numpy speaks as of pickles
         why = reason(error) if is_archive else "it is no .npz file"
         raise DataError(

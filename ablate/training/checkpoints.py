@@ -20,7 +20,7 @@ import torch
 from ablate.config.errors import ConfigError, StorageError
 from ablate.config.schema import PACKAGE_DIR
 from ablate.records.files import entries, present, write_atomically
-from ablate.records.kinds import misfit
+from ablate.records.kinds import fits, misfit
 from ablate.records.locks import warn
 from ablate.records.places import checkpoints_dir
 from ablate.training.trajectory import Trajectory
@@ -181,10 +181,10 @@ def _is_trajectory(stored: dict[str, Any], epochs: int) -> bool:
     if stored.keys() != TRAJECTORY.keys() or misfit(stored, TRAJECTORY):
         return False
     end = epochs
-    if stored["divergence"] is not None:  # in an epoch of which no perplexity is kept
-        end = stored["divergence"].get("epoch", 0) - 1
-    elif stored["ended"] is not None:
-        end = stored["ended"].get("epoch", 0)
+    if (how := stored["divergence"] or stored["ended"]) is not None:
+        if not fits(how.get("epoch"), int):
+            return False
+        end = how["epoch"] - bool(stored["divergence"])  # of that epoch no perplexity is kept
     return len(stored["perplexity"]) == len(stored["val_perplexity"]) == end <= epochs
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import torch
 
 from ablate.config.resolved import Resolved
+from ablate.engines.cohort.capacity import is_derived
 from ablate.training.choice import kernel
 from ablate.training.loop import resolve_device
 
@@ -18,11 +19,12 @@ from ablate.training.loop import resolve_device
 def trains_alone(config: Resolved, device: torch.device) -> bool:
     """Whether a run of this config has to be a program by itself.
 
-    The native kernels compute one replica after the other. torch's products and loops over several round as their
-    number has it, unless the batch size is a multiple of what a vector holds (`ablate.engines.cohort.Cohort`); that
-    is not relied on here.
+    The native kernels compute one replica after the other, where they compute whole networks. torch's products and
+    loops over several round as their number has it, unless the batch size is a multiple of what a vector holds
+    (`ablate.engines.cohort.Cohort`); that is not relied on here.
     """
-    return config.deterministic and not kernel("cohort", config, device).startswith("native")
+    native = is_derived(config, device) and kernel("cohort", config, device).startswith("native")
+    return config.deterministic and not native
 
 
 def not_promised(configs: Iterable[Resolved]) -> list[str]:

@@ -154,7 +154,7 @@ def train_together(
         due = [measures_held_out(replica.config, epoch) for replica in replicas]
         held = program.evaluate(*held_out).tolist() if held_out and any(due) else None
         tested = program.evaluate(*test).tolist() if test and any(due) else None
-        in_training = sum(replica.trajectory.goes_on for replica in replicas)
+        in_training = [k for k, replica in enumerate(replicas) if replica.trajectory.goes_on]
         for k, replica in enumerate(replicas):
             own = replica.trajectory.add(
                 [loss[k] for loss in measured.losses],
@@ -163,12 +163,15 @@ def train_together(
                 measured.causes[k],
             )
             if own:
-                replica.trajectory.seconds += took / in_training
+                replica.trajectory.seconds += took / len(in_training)
             if own and due[k]:
                 replica.trajectory.score(scores(tasks[replica.config.num_hiddens], program.named_tensors(k)))
                 if tested:
                     replica.trajectory.test(tested[k])
-        if ended := [k for k, replica in enumerate(replicas) if replica.trajectory.end_by_rule(replica.config)]:
+        for replica in replicas:
+            replica.trajectory.end_by_rule(replica.config)
+        # Those, too, that diverged in what the program does not see: a perplexity beyond all numbers, held-out data.
+        if ended := [k for k in in_training if not replicas[k].trajectory.goes_on]:
             program.end(ended)
         _tell(program, replicas)
         running = [replica.trajectory.perplexity[-1] for replica in replicas if replica.trajectory.goes_on]

@@ -79,6 +79,23 @@ def test_a_file_that_is_no_archive_of_arrays_is_a_line(tmp_path: Path, content: 
     assert "pickle" not in str(raised.value)
 
 
+def test_an_archive_that_is_damaged_or_encrypted_is_a_line(tmp_path: Path) -> None:
+    data = written(tmp_path)
+    path = Path(str(data.path))
+    np.savez_compressed(path, **{name: np.arange(600.0).reshape(100, 6) for name in ("x", "y", "x_test", "y_test")})
+    whole = path.read_bytes()
+    middle = zipfile.ZipFile(path).infolist()[1].header_offset // 2
+    path.write_bytes(whole[:middle] + bytes(byte ^ 0x5A for byte in whole[middle : middle + 50]) + whole[middle + 50 :])
+    with pytest.raises(DataError, match=r"numpy\.savez"):
+        load(data)
+    locked = bytearray(whole)
+    for start in (whole.find(b"PK\x03\x04") + 6, whole.find(b"PK\x01\x02") + 8):  # the flags, in both places
+        locked[start] |= 1
+    path.write_bytes(locked)
+    with pytest.raises(DataError, match=r"encrypted.*numpy\.savez"):
+        load(data)
+
+
 def test_classes_that_are_named_have_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="return_inverse=True") as raised:
         load(written(tmp_path, y=np.array(["up"] * 10)))

@@ -19,7 +19,7 @@ from ablate.records.engines import engines_path, keep_engines, kept_engines
 from ablate.sweeping import schedule
 from ablate.sweeping.progress import Progress
 from ablate.training import choice, determinism
-from ablate.training.choice import Choice
+from ablate.training.choice import Choice, kernel
 
 Configs = Callable[..., Config]
 ODD = ("batch_size=5", "max_tokens=800", "epochs=4", "deterministic=true")
@@ -71,6 +71,32 @@ def test_the_number_of_threads_and_of_goes_changes_no_bit(
     assert len(one) == 6
     assert all(other == one for other in others)
     assert {engine for engine, *_ in one.values()} == {"cohort"}
+
+
+@pytest.mark.parametrize(
+    ("words", "alone"),
+    [
+        (["model=gru"], False),
+        (["model=gru", "model.bidirectional=true"], True),
+        (
+            [
+                "task=translation",
+                "data=number_pairs",
+                "data.cleaning=keep",
+                "data.path=null",
+                "model=gru",
+                "task.attention=true",
+            ],
+            True,
+        ),
+    ],
+)
+def test_what_torch_computes_a_part_of_has_no_company(small: Configs, words: list[str], alone: bool) -> None:
+    """Its products over several replicas round as their number has it: the steps of an attention decoder, for one."""
+    native = kernel("cohort", resolve(small(*ODD, *words)), torch.device("cpu"))
+    assert determinism.trains_alone(resolve(small(*ODD, *words)), torch.device("cpu")) is (
+        alone or not native.startswith("native")
+    )
 
 
 def test_no_engine_is_timed(small: Configs, sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

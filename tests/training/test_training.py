@@ -6,6 +6,7 @@ The learning checks need timemachine.txt in ABLATE_DATA_DIR; the rest needs noth
 import json
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -347,6 +348,28 @@ def test_divergence_ends_that_run_only(small: Configs, corpus: Corpus) -> None:
         assert record.curve["perplexity"] == pytest.approx(alone.curve["perplexity"], rel=1e-4)
         if record.divergence:
             assert record.divergence["epoch"] == alone.divergence["epoch"]
+
+
+@pytest.mark.parametrize("native", ["1", "0"])
+def test_what_the_program_cannot_see_ends_a_run_in_company_too(
+    small: Configs, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, native: str
+) -> None:
+    """A finite loss whose perplexity is none: the weights that are kept are those that it diverged with."""
+    monkeypatch.setenv("ABLATE_NATIVE", native)
+    calm = small("model=gru", "clip=null", "engine=cohort", "batch_size=32", "max_tokens=2000", "epochs=6")
+    members = [calm, calm.but(lr=1e4)]
+
+    def trained(configs: list[Config]) -> tuple[Any, dict[str, Any]]:
+        kept: dict[str, Any] = {}
+        records = train_together(configs, corpus, Choice("cohort", {}), keep=kept.__setitem__)
+        return records[-1], kept[records[-1].run_id]
+
+    (together, in_company), (alone, by_itself) = trained(members), trained(members[1:])
+    assert together.divergence == alone.divergence
+    assert together.divergence["epoch"] < 6
+    assert "gradient" not in str(together.divergence)
+    for name, value in by_itself.items():
+        assert (in_company[name] == value).all()
 
 
 @pytest.mark.full
