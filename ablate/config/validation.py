@@ -162,6 +162,8 @@ def check_combination(config: Resolved) -> None:
     if config.speed and not config.task.thing.has_network:
         raise CombinationError(f"speed=true times networks, and task={config.task.name} has none; leave it out")
     facts = config.task.thing
+    if facts.has_network and (kept := facts.held_out.too_little(config)):
+        raise CombinationError(f"{kept} is too little to be measured; give 0, or {facts.held_out.least} or more")
     if facts.has_network and not facts.held_out.some(config):
         follows = [f"patience={config.patience}"] * (config.patience is not None)
         follows += [f"schedule={config.schedule.name}"] * config.schedule.thing.reads_held_out

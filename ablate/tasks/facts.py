@@ -68,12 +68,12 @@ class HeldOut:
 
     def amount(self, config: Any) -> int | None:
         """What the knob is in a config; None without a knob."""
-        if not self.knob:
-            return None
-        value = config
-        for name in self.knob.split("."):
-            value = getattr(value, name)
-        return int(value)
+        return _value(config, self.knob) if self.knob else None
+
+    def too_little(self, config: Any) -> str:
+        """The knob, held-out or test, that keeps something which is too little to be measured; empty without one."""
+        kept = {knob: _value(config, knob) for knob in (self.knob, self.test_knob) if knob}
+        return next((f"{knob}={amount}" for knob, amount in kept.items() if 0 < amount < self.least), "")
 
     def some(self, config: Any) -> bool:
         """Whether anything is held out that can be measured."""
@@ -86,6 +86,12 @@ class HeldOut:
         for name in self.test_knob.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None
         return bool(value)
+
+
+def _value(config: Any, knob: str) -> int:
+    for name in knob.split("."):
+        config = getattr(config, name)
+    return int(config)
 
 
 @dataclass(frozen=True)

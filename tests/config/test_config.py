@@ -17,7 +17,7 @@ from ablate.config.identity import run_id
 from ablate.config.knobs import GROUPS
 from ablate.config.resolved import Resolved, resolve
 from ablate.config.schema import CONFIG_ROOT, PARTS, Config, to_dict
-from ablate.config.validation import engines_for
+from ablate.config.validation import check_combination, engines_for
 
 Configs = Callable[..., Config]
 
@@ -216,6 +216,14 @@ def test_an_engine_that_cannot_names_the_others(resolved: Configs, overrides: st
     assert says in str(caught.value)
     assert "engine=eager or engine=auto" in str(caught.value)
     assert config.model.name in str(caught.value)
+
+
+@pytest.mark.parametrize("knob", ["val_tokens", "test_tokens"])
+def test_a_text_of_one_token_measures_nothing(resolved: Configs, knob: str) -> None:
+    with pytest.raises(CombinationError, match=rf"^{knob}=1 is too little to be measured; give 0, or 2 or more$"):
+        check_combination(resolved("model=gru", f"{knob}=1"))
+    for enough in (0, 2):
+        check_combination(resolved("model=gru", f"{knob}={enough}"))
 
 
 # --- what formulation means ------------------------------------------------------------------------------------
