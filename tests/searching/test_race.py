@@ -272,6 +272,9 @@ class Arms:
     def __init__(self, rng: np.random.Generator, sd: float) -> None:
         self.rng, self.sd, self.events = rng, sd, list[Event]()
 
+    def identify(self, overrides: Overrides) -> str:
+        return " ".join(overrides)
+
     def submit(self, ticket: int, overrides: Overrides, seeds: Sequence[int]) -> None:
         values = np.exp(2 + self.sd * self.rng.standard_normal(len(seeds)))
         runs = {seed: {"perplexity": float(v)} for seed, v in zip(seeds, values, strict=True)}
