@@ -248,9 +248,7 @@ def _check(where: str, value: Any, metadata: Mapping[str, Any]) -> None:
         if not -sys.float_info.max <= value <= sys.float_info.max:  # nor NaN
             raise ConfigError(f"{where} is {_shown(value)}; it must be a finite number")
         if 0 < abs(value) < sys.float_info.min:  # flushed to 0 where networks are trained
-            raise ConfigError(
-                f"{where} is {value}, too near 0 to be computed with; give 0, or {sys.float_info.min:.2g}"
-            )
+            raise ConfigError(f"{where} is {value}, too near 0 to be computed with; give at least 1e-300")
         if "minimum" in metadata and value < metadata["minimum"]:
             raise ConfigError(f"{where} is {value}; it must be {metadata['minimum']} or more")
         if "above" in metadata and value <= metadata["above"]:

@@ -7,10 +7,8 @@ stretched, moved, sheared and made noisy, then sampled at 40 places; 4,000 to tr
 Arrays: `x` (n, T) or (n, T, F) and `x_test` of T steps of F numbers, `y` (n,) and `y_test` the classes, from 0.
 """
 
-import lzma
 import random
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,14 +19,9 @@ from numpy.typing import NDArray
 from ablate.config.errors import DataError, counted, reason
 from ablate.config.schema import DataConfig
 from ablate.data.corpora import Corpus
-from ablate.data.reading import expanded
+from ablate.data.reading import BROKEN_ARCHIVE, expanded
 
 Numbers = NDArray[Any]
-
-UNREADABLE = (
-    *(OSError, ValueError, IndexError, EOFError, OverflowError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
-    *(RuntimeError, NotImplementedError),  # encrypted, or packed in a way that Python has no program for
-)
 
 ARRAYS = ("x", "y", "x_test", "y_test")
 """What a file holds, by the names that MNIST-1D has."""
@@ -59,7 +52,7 @@ def load_file(data: DataConfig, tokens: int | None = None) -> Corpus:
         with path.open("rb") as opened:
             file = np.load(opened, allow_pickle=False)
             found = {name: file[name] for name in ARRAYS if name in file}
-    except UNREADABLE as error:
+    except (*BROKEN_ARCHIVE, ValueError, IndexError, OverflowError) as error:
         is_archive = isinstance(error, OSError) or zipfile.is_zipfile(path)  # of others numpy speaks as of pickles
         why = reason(error) if is_archive else "it is no .npz file"
         raise DataError(

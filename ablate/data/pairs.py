@@ -3,7 +3,6 @@
 import hashlib
 import re
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +12,7 @@ from ablate.config.schema import Config, DataConfig
 from ablate.data.cache import fetch
 from ablate.data.corpora import NO_TOKENS, Corpus
 from ablate.data.number_words import number_pairs
-from ablate.data.reading import expanded, read_text
+from ablate.data.reading import BROKEN_ARCHIVE, expanded, read_text
 from ablate.data.vocabulary import Vocabulary
 
 Pair = tuple[str, str]
@@ -77,7 +76,7 @@ def _named(name: str, file: str | None, sha256: str | None, urls: tuple[str, ...
         raise DataError(f"{path} has no file {ARCHIVED}; {REMEDY}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{ARCHIVED} in {path} is not UTF-8 (byte {error.start}); {REMEDY}") from error
-    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:  # encrypted, … too
+    except BROKEN_ARCHIVE as error:
         raise DataError(f"{path} cannot be read as a zip archive ({reason(error)}); {REMEDY}") from error
     return cleaned_pairs(name, text)
 

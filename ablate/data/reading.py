@@ -2,9 +2,12 @@
 
 import codecs
 import io
+import lzma
 import os
 import shlex
 import stat
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +15,12 @@ from ablate.config.errors import DataError
 
 BLOCK = 1 << 18
 """Bytes read at a time."""
+
+BROKEN_ARCHIVE = (
+    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(RuntimeError, NotImplementedError),  # encrypted, or packed in a way that Python has no program for
+)
+"""What reading a zip archive may raise."""
 
 MARKS = (  # those of UTF-32 first: one of them begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "UTF-32"),

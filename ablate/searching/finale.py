@@ -327,14 +327,14 @@ class Finale:
 
     def evaluate(self, everyone: Sequence[Finalist], seeds: Sequence[int], part: str) -> None:
         """Fill in `part`, choosing or runs, of all of them."""
-        same: dict[str, list[Finalist]] = {}  # the baseline may be what was chosen: its runs are computed once
+        alike: dict[str, list[Finalist]] = {}  # the baseline may be what was chosen: its runs are computed once
         for one in everyone:
             try:
-                same.setdefault(self.evaluator.identify(one.overrides), []).append(one)
+                alike.setdefault(self.evaluator.identify(one.overrides), []).append(one)
             except ConfigError as error:
                 one.failure = str(error)
         waiting: dict[int, list[Finalist]] = {}
-        for those in same.values():
+        for those in alike.values():
             ticket = next(self.tickets)
             try:
                 self.evaluator.submit(ticket, those[0].overrides, seeds)

@@ -101,9 +101,7 @@ class Search:
     def fill(self) -> None:
         """Ask for trials until enough are in flight, or the study has all that it wants."""
         while len(self.flying) + len(self.untimed) < self.settings.parallel:
-            if self.counted() >= self.settings.n_trials:
-                return
-            if self.exhausted and not self.queued():
+            if self.counted() >= self.settings.n_trials or (self.exhausted and not self.queued()):
                 return
             self.ask()
 

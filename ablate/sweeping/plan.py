@@ -118,6 +118,7 @@ def make_plan(
     """
     for config in configs:
         validate(config)
+    first = first or configs[0]
     texts = {} if texts is None else texts
     plan = Plan(folder)
     plan.auto_corpus, warnings = read_texts(configs, folder, fallback, texts)
@@ -126,9 +127,9 @@ def make_plan(
     read = [(resolve(config.but(data=data)), corpus) for config, data, corpus in meant]
     settings: dict[str, Setting] = {}
     for one, corpus in read:
-        setting = make_setting(one, corpus, first or configs[0])
+        setting = make_setting(one, corpus, first)
         if not setting.error:
-            plan.warnings += unequal(one, setting.config, first or configs[0], setting.extent.sizes)
+            plan.warnings += unequal(one, setting.config, first, setting.extent.sizes)
         known = settings.setdefault(setting.setting_id, setting)
         have = {run.run_id for run in known.runs}
         known.runs += [run for run in setting.runs if run.run_id not in have]

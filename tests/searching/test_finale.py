@@ -11,21 +11,25 @@ import pytest
 from synthetic import LINE, Noisy, knobs, line, searching, settings, space_of
 
 from ablate.config.registry import TASKS
-from ablate.searching.finale import alone, conclude
+from ablate.searching.evaluation import Overrides
+from ablate.searching.finale import Outcome, alone, conclude
 from ablate.searching.outcome import result_line, write_summary
 from ablate.searching.run import chosen_and_reported
 from ablate.searching.settings import Objective, Race, objectives
 from ablate.tasks.facts import Words
 
 
-def test_the_best_few_and_the_baseline_are_evaluated_on_fresh_seeds(tmp_path: Path) -> None:
-    evaluator = Noisy(line, common=0.3, own=0.01)
-    wanted = settings(n_trials=10, sampler="grid", storage="memory", race=Race(best=2, fresh=7), baseline=("x=9",))
-    with searching(LINE, wanted, evaluator, tmp_path) as (search, _):
+def finale_beside(baseline: str, evaluator: Noisy, folder: Path) -> tuple[Outcome, list[tuple[Overrides, int]]]:
+    """The outcome of two finalists and a baseline, and what was evaluated for it beyond the search."""
+    wanted = settings(n_trials=10, sampler="grid", storage="memory", race=Race(best=2, fresh=7), baseline=(baseline,))
+    with searching(LINE, wanted, evaluator, folder) as (search, _):
         search.run()
         before = len(evaluator.evaluated)
-        found = conclude(search, evaluator, None)
-    extra = evaluator.evaluated[before:]
+        return conclude(search, evaluator, None), evaluator.evaluated[before:]
+
+
+def test_the_best_few_and_the_baseline_are_evaluated_on_fresh_seeds(tmp_path: Path) -> None:
+    found, extra = finale_beside("x=9", Noisy(line, common=0.3, own=0.01), tmp_path)
     by_x = {x: sorted(seed for overrides, seed in extra if knobs(overrides)["x"] == x) for x in "019"}
     assert by_x == {"0": list(range(6, 13)), "1": [6, 7, 8], "9": [9, 10, 11, 12]}  # three choose, four report
     assert len(extra) == sum(map(len, by_x.values()))
@@ -40,13 +44,7 @@ def test_the_best_few_and_the_baseline_are_evaluated_on_fresh_seeds(tmp_path: Pa
 
 def test_a_baseline_that_wins_is_computed_once(tmp_path: Path) -> None:
     """A run on the way belongs to one ticket: under a second one its result would never be told."""
-    evaluator = Noisy(line, own=0.01)
-    wanted = settings(n_trials=10, sampler="grid", storage="memory", race=Race(best=2, fresh=7), baseline=("x=0",))
-    with searching(LINE, wanted, evaluator, tmp_path) as (search, _):
-        search.run()
-        before = len(evaluator.evaluated)
-        found = conclude(search, evaluator, None)
-    extra = evaluator.evaluated[before:]
+    found, extra = finale_beside("x=0", Noisy(line, own=0.01), tmp_path)
     assert len(extra) == len(set(extra))
     assert found.winner is not None
     assert found.baseline is not None

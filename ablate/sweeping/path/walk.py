@@ -20,6 +20,7 @@ from ablate.config.composing import fallback_data
 from ablate.config.errors import ConfigError, UserError
 from ablate.config.metrics import METRICS, FailedMetrics, metric_of, no_logarithm
 from ablate.config.registry import TASKS, task_name
+from ablate.config.schema import Config
 from ablate.records import results
 from ablate.records.exclusion import excluded_runs
 from ablate.records.files import write_json
@@ -93,6 +94,11 @@ class Walk:
         return Made()
 
     @property
+    def first(self) -> Config:
+        """What `match` matches to, in every round."""
+        return self.question.config(self.baseline)
+
+    @property
     def target(self) -> Made:
         return Made(range(len(self.question.changes)))
 
@@ -106,8 +112,7 @@ class Walk:
             except ConfigError:
                 if made in must:
                     raise
-        first = self.question.config(self.baseline)
-        plan = make_plan(list(configs.values()), self.folder, fallback_data(), first=first) if configs else None
+        plan = make_plan(list(configs.values()), self.folder, fallback_data(), first=self.first) if configs else None
         for made, setting in zip(configs, plan.asked if plan else (), strict=True):
             if not setting.error:
                 settings[made] = setting
@@ -121,8 +126,7 @@ class Walk:
         if fresh:
             configs = [self.question.config(made) for made in fresh]
             given = () if self.settings else self.question.given  # the first round has every value of every knob
-            first = self.question.config(self.baseline)
-            self.summary += run_sweep(configs, self.folder.name, self.command, given=given, first=first)
+            self.summary += run_sweep(configs, self.folder.name, self.command, given=given, first=self.first)
             self.settings |= fresh
 
     def values(self, setting: Setting) -> pd.Series:
